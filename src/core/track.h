@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The running state of one channel: its counter or integrator, totals that never fall, and what
+ * windows need for uncertainty and flags. Fed one reading at a time; allocates nothing.
+ */
+#ifndef EG_CORE_TRACK_H
+#define EG_CORE_TRACK_H
+
+#include "core/counter.h"
+#include "core/diag.h"
+#include "core/driver.h"
+#include "core/integrate.h"
+
+struct eg_track {
+	const struct eg_channel *ch;
+	const struct eg_driver *driver;
+	unsigned rank;		   /* order of the driver: lower wins within an account */
+	int32_t part_of;	   /* index among the meter's tracks, or -1 */
+	struct eg_counter counter;
+	struct eg_integrator integrator;
+
+	/* Totals since open; never fall. */
+	uint64_t uj, est_uj, gap_ns;
+	uint64_t samples, bad, wraps, resets, gaps, held, suspends, ceilings, failed;
+	uint64_t longest_dt_ns;	   /* between two good readings */
+	double step_var_j2, p2s;   /* see eg_window_facts; p2s: sum of W^2 s */
+	uint64_t p_ns;		   /* time behind p2s */
+
+	/* The last reading, and the last one that was a value. */
+	enum eg_status status;
+	uint64_t t_ns, ok_t_ns;
+
+	/*
+	 * Power, derived here and only here: of a gauge the reading, of a counter the difference
+	 * over at least anchor_min_ns, so that a step of the counter is no spike.
+	 */
+	bool have_uw;
+	uint64_t uw;
+	uint64_t anchor_uj, anchor_t_ns;
+	bool anchored;
+};
+
+void eg_track_init(struct eg_track *t, const struct eg_channel *ch, const struct eg_driver *driver,
+		   unsigned rank);
+/*
+ * Feeds one reading; returns true when t->uw was renewed. Trouble goes to diags (may be NULL).
+ */
+bool eg_track_feed(struct eg_track *t, const struct eg_integrate_config *cfg,
+		   const struct eg_reading *reading, uint64_t awake_ns, struct eg_diags *diags);
+
+#endif
