@@ -90,6 +90,11 @@ struct eg_driver {
 	bool (*may_block)(const struct eg_instance *inst);
 	/* Bits of EG_FLAG_* that hold now for a channel (throttled, device_lost, ...); may be NULL. */
 	uint32_t (*flags)(const struct eg_instance *inst, size_t channel);
+	/*
+	 * Temperature of a channel's device at the last read, degrees Celsius; -ENODATA unknown. May
+	 * be NULL. Windows compare it at their ends (thermal drift).
+	 */
+	int (*temperature)(const struct eg_instance *inst, size_t channel, double *ret_celsius);
 	void (*close)(struct eg_instance *inst); /* takes NULL */
 };
 

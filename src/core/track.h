@@ -38,7 +38,13 @@ struct eg_track {
 	uint64_t uw;
 	uint64_t anchor_uj, anchor_t_ns;
 	bool anchored;
+
+	uint32_t flags;	    /* EG_FLAG bits the driver reports now */
+	double celsius;	    /* of the device at the last read; NaN unknown */
 };
+
+/* Shortest time over which power is derived from a counter: ten of its steps in time, >= 10 ms. */
+uint64_t eg_track_anchor_ns(const struct eg_channel *ch);
 
 void eg_track_init(struct eg_track *t, const struct eg_channel *ch, const struct eg_driver *driver,
 		   unsigned rank);

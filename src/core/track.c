@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See track.h. What each event of a counter or an integrator means for the totals of a channel. */
+#include "core/track.h"
+
+#include <math.h>
+
+void eg_track_init(struct eg_track *t, const struct eg_channel *ch, const struct eg_driver *driver,
+		   unsigned rank)
+{
+	*t = (struct eg_track){.ch = ch,
+			       .driver = driver,
+			       .rank = rank,
+			       .part_of = -1,
+			       .status = EG_STATUS_NO_DATA,
+			       .celsius = NAN};
+}
+
+uint64_t eg_track_anchor_ns(const struct eg_channel *ch)
+{
+	return EG_MAX(10 * ch->update_ns, 10 * EG_NSEC_PER_MSEC);
+}
+
+static void add(uint64_t *total, uint64_t more)
+{
+	if (__builtin_add_overflow(*total, more, total))
+		*total = UINT64_MAX;
+}
+
+static void good_reading(struct eg_track *t, const struct eg_reading *r, uint64_t dt_ns)
+{
+	t->samples++;
+	t->ok_t_ns = r->t_ns;
+	t->longest_dt_ns = EG_MAX(t->longest_dt_ns, dt_ns);
+}
+
+/* Power of a counter: its difference over a stretch long enough that one step is no spike. */
+static bool derive_power(struct eg_track *t, uint64_t t_ns, bool broken)
+{
+	uint64_t dt;
+	double w;
+
+	if (!t->anchored || broken) {
+		t->anchored = true;
+		t->anchor_uj = t->uj;
+		t->anchor_t_ns = t_ns;
+		return false;
+	}
+	dt = t_ns - t->anchor_t_ns;
+	if (dt < eg_track_anchor_ns(t->ch))
+		return false;
+	t->uw = (uint64_t)((unsigned __int128)(t->uj - t->anchor_uj) * EG_NSEC_PER_SEC / dt);
+	t->have_uw = true;
+	w = (double)t->uw / 1e6;
+	t->p2s += w * w * (double)dt / 1e9;
+	t->p_ns += dt;
+	t->anchor_uj = t->uj;
+	t->anchor_t_ns = t_ns;
+	return true;
+}
+
+static void counter_diag(const struct eg_track *t, const struct eg_counter_step *s,
+			 struct eg_diags *diags)
+{
+	const char *drv = t->driver->name, *domain = t->ch->domain;
+	double seconds = (double)s->gap_ns / 1e9, max_w = (double)t->ch->max_uw / 1e6;
+
+	switch (s->event) {
+	case EG_COUNTER_RESET:
+		eg_diag_add(diags, EG_DIAG_COUNTER_RESET, drv, domain, "",
+			    "the counter was reset; %.3f s before it are not counted", seconds);
+		break;
+	case EG_COUNTER_AMBIGUOUS:
+		eg_diag_add(diags, EG_DIAG_COUNTER_GAP, drv, domain,
+			    "sample more often, or see why reads failed",
+			    "%.3f s without a reading: the counter may have wrapped more than once",
+			    seconds);
+		break;
+	case EG_COUNTER_IMPLAUSIBLE:
+		eg_diag_add(diags, EG_DIAG_COUNTER_GAP, drv, domain,
+			    "if the device can really draw more, raise its maximum with --set",
+			    "the counter moved further in %.3f s than %.0f W allow; not counted",
+			    seconds, max_w);
+		break;
+	default:
+		break;
+	}
+}
+
+static bool feed_counter(struct eg_track *t, const struct eg_reading *r, uint64_t awake_ns,
+			 struct eg_diags *diags)
+{
+	struct eg_counter_step s = eg_counter_update(&t->counter, t->ch, r, awake_ns);
+	bool broken = false;
+
+	if (s.event == EG_COUNTER_OLD)
+		return false;
+	add(&t->uj, s.uj);
+	add(&t->gap_ns, s.gap_ns);
+	switch (s.event) {
+	case EG_COUNTER_WRAP:
+		t->wraps++;
+		break;
+	case EG_COUNTER_RESET:
+		t->resets++;
+		broken = true;
+		break;
+	case EG_COUNTER_AMBIGUOUS:
+	case EG_COUNTER_IMPLAUSIBLE:
+		t->gaps++;
+		broken = true;
+		break;
+	default:
+		break;
+	}
+	if (s.gap_ns && !broken) {
+		t->suspends++;
+		broken = true;
+	}
+	counter_diag(t, &s, diags);
+	good_reading(t, r, s.dt_ns);
+	return derive_power(t, r->t_ns, broken);
+}
+
+static void integrate_diag(const struct eg_track *t, const struct eg_integrate_step *s,
+			   struct eg_diags *diags)
+{
+	const char *drv = t->driver->name, *domain = t->ch->domain;
+
+	if (s->event == EG_INTEGRATE_CEILING)
+		eg_diag_add(diags, EG_DIAG_VALUE_REJECTED, drv, domain,
+			    "if the device can really draw more, raise its maximum with --set",
+			    "a reading above %.0f W was left out, with the time around it",
+			    (double)t->ch->max_uw / 1e6);
+	else if (s->event == EG_INTEGRATE_BAD)
+		eg_diag_add(diags, EG_DIAG_VALUE_REJECTED, drv, domain, "",
+			    "a reading that is no power (negative or not a number) was left out, "
+			    "with the time around it");
+	else if (s->event == EG_INTEGRATE_HELD)
+		eg_diag_add(diags, EG_DIAG_COUNTER_GAP, drv, domain, "",
+			    "%.3f s without a reading: the last one is held, as estimated energy",
+			    (double)s->dt_ns / 1e9);
+}
+
+static bool feed_gauge(struct eg_track *t, const struct eg_integrate_config *cfg,
+		       const struct eg_reading *r, uint64_t awake_ns, struct eg_diags *diags)
+{
+	struct eg_integrate_step s = eg_integrate_update(&t->integrator, t->ch, cfg, r, awake_ns);
+	double dt = (double)s.dt_ns / 1e9, p0 = (double)s.prev_uw / 1e6, p1 = (double)s.uw / 1e6;
+
+	if (s.event == EG_INTEGRATE_OLD)
+		return false;
+	add(&t->uj, s.uj);
+	add(&t->est_uj, s.est_uj);
+	add(&t->gap_ns, s.gap_ns);
+	integrate_diag(t, &s, diags);
+	t->suspends += s.event == EG_INTEGRATE_SUSPEND;
+	t->held += s.event == EG_INTEGRATE_HELD;
+	t->ceilings += s.event == EG_INTEGRATE_CEILING;
+	if (r->bad || s.event == EG_INTEGRATE_CEILING) {
+		t->bad++;
+		return false;
+	}
+	if (s.event == EG_INTEGRATE_STEP) {
+		t->step_var_j2 += (p1 - p0) * (p1 - p0) * dt * dt / 12;
+		t->p2s += (p0 * p0 + p0 * p1 + p1 * p1) / 3 * dt;
+		t->p_ns += s.dt_ns;
+	}
+	good_reading(t, r, s.dt_ns);
+	t->uw = s.uw;
+	t->have_uw = true;
+	return true;
+}
+
+bool eg_track_feed(struct eg_track *t, const struct eg_integrate_config *cfg,
+		   const struct eg_reading *r, uint64_t awake_ns, struct eg_diags *diags)
+{
+	bool gauge = t->ch->quantity == EG_QUANTITY_POWER;
+
+	t->t_ns = r->t_ns;
+	t->status = r->status;
+	if (r->status != EG_STATUS_OK && !(gauge && r->status == EG_STATUS_ERROR && r->bad)) {
+		t->failed++;
+		return false;
+	}
+	return gauge ? feed_gauge(t, cfg, r, awake_ns, diags)
+		     : feed_counter(t, r, awake_ns, diags);
+}
