@@ -13,6 +13,7 @@
 #ifndef EG_CORE_INTEGRATE_H
 #define EG_CORE_INTEGRATE_H
 
+#include "base/util.h"
 #include "core/channel.h"
 
 struct eg_integrate_config {

@@ -7,6 +7,9 @@
 #ifndef EG_CORE_LEDGER_H
 #define EG_CORE_LEDGER_H
 
+#include <stddef.h>
+
+#include "base/util.h"
 #include "core/channel.h"
 
 struct eg_account {
