@@ -55,7 +55,11 @@ struct eg_meter;
 int eg_meter_open(const struct eg_env *env, const struct eg_driver *const *drivers,
 		  const struct eg_meter_config *cfg, struct eg_meter **ret,
 		  const char **ret_why) EG_MUST_CHECK;
-struct eg_meter *eg_meter_close(struct eg_meter *m); /* takes NULL, returns NULL */
+/*
+ * Takes NULL, returns NULL. Only where a driver hangs for good is the meter left behind and returned:
+ * then env must stay open too, for the hanging thread may still look at it.
+ */
+struct eg_meter *eg_meter_close(struct eg_meter *m);
 
 /* Channels in a fixed order: drivers by rank, domains as the driver gave them. Borrowed. */
 size_t eg_meter_count(const struct eg_meter *m);

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What meter.c (sampling) and window.c (windows) share. Nobody else includes this. */
+#ifndef EG_CORE_METER_INTERNAL_H
+#define EG_CORE_METER_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "core/meter.h"
+#include "core/select.h"
+
+enum {
+	BATCH_MAX = 4096, /* readings a slow driver may give in one read */
+	WORKER_DIAGS = 32,
+	SNAPSHOTS = 4,
+};
+
+struct batch_item {
+	uint32_t channel;
+	struct eg_reading reading;
+};
+
+/* One opened driver. */
+struct slot {
+	struct eg_meter *m;
+	const struct eg_driver *drv;
+	struct eg_instance *inst;
+	unsigned rank;
+	size_t n;	  /* channels of the instance */
+	int32_t *track;	  /* of each channel: index in m->track, -1 not selected */
+	bool slow;	  /* has a worker */
+
+	/* The worker's side. `requested`, `busy`, `late` are under m->lock. */
+	pthread_t thread;
+	pthread_cond_t wake;
+	bool has_thread, requested, busy, late, quit;
+	struct batch_item *batch;
+	size_t n_batch, batch_lost;
+	uint32_t *flags; /* of each channel, after the last read */
+	double *celsius;
+	struct eg_diags diags;
+};
+
+/* A window's memory of one track at its begin, and what it watched since. */
+struct mark {
+	uint64_t uj, est_uj, gap_ns, samples, bad, wraps, resets, gaps, held, suspends, ceilings;
+	double step_var_j2, p2s;
+	uint64_t p_ns, ok_t_ns, uw;
+	bool have_uw;
+	double celsius;
+	uint64_t max_uw; /* highest power seen inside */
+	bool have_max;
+	uint64_t first_ok_ns; /* of the first good reading inside, when there was none before */
+	uint64_t longest_dt_ns;
+	uint32_t flags; /* union of the driver's flags inside */
+};
+
+struct window {
+	struct window *next;
+	uint64_t hash;
+	char name[EG_WINDOW_NAME_MAX];
+	uint64_t begin_ns, begin_unix_ns;
+	uint64_t max_total_uw;
+	bool have_max_total;
+	size_t n_units;
+	struct eg_result_units units[EG_UNITS_MAX];
+	struct mark mark[];
+};
+
+struct eg_meter {
+	const struct eg_env *env;
+	struct eg_meter_config cfg;
+	char why[192]; /* text of a refused configuration */
+	struct eg_select select;
+
+	size_t n_slots;
+	struct slot *slot;
+	size_t n; /* tracks */
+	struct eg_track *track;
+	char (*name)[EG_CHANNEL_NAME_MAX * 2];
+	struct eg_boundary_out *role; /* with every channel usable: who makes the total */
+	int *account, *est_account;   /* of each track in the ledger; -1: not counted */
+	struct eg_ledger *ledger;
+	struct eg_diags diags;
+	uint64_t guard_ns;
+	bool abandoned; /* a driver hangs: its memory, and so ours, can never be freed */
+
+	pthread_mutex_t lock;
+	pthread_cond_t done; /* a worker finished, or the sampling thread shall look */
+	struct window *windows;
+	size_t n_windows;
+	uint64_t last_sample_ns;
+
+	bool has_sampler, quit;
+	pthread_t sampler;
+
+	struct eg_snapshot snapshot[SNAPSHOTS];
+	atomic_uint pins[SNAPSHOTS];
+	atomic_int newest; /* -1 before the first */
+	uint64_t seq;
+	atomic_ullong skipped;
+};
+
+/* One sample; m->lock held (released while waiting for workers). */
+void eg_meter_sample_locked(struct eg_meter *m, bool wait);
+/* Lets every open window look at the powers just renewed; m->lock held. */
+void eg_windows_watch(struct eg_meter *m);
+void eg_windows_free(struct eg_meter *m);
+
+#endif

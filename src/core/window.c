@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Windows: what lies between two samples, for each channel and in total. A window notes the totals
+ * at its begin and takes the difference at its end, so windows are independent of each other, and
+ * windows that share their edges sum exactly.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/meter_internal.h"
+
+#define SHORT_NS (10 * EG_NSEC_PER_SEC)
+#define FEW_SAMPLES 10
+#define DRIFT_CELSIUS 10.0
+
+/* FNV-1a; only to find a name among thousands without comparing each. */
+static uint64_t hash_name(const char *s)
+{
+	uint64_t h = 0xcbf29ce484222325ULL;
+
+	for (; *s; s++)
+		h = (h ^ (unsigned char)*s) * 0x100000001b3ULL;
+	return h;
+}
+
+static struct window **find_window(struct eg_meter *m, const char *name)
+{
+	uint64_t h = hash_name(name);
+	struct window **w = &m->windows;
+
+	while (*w && ((*w)->hash != h || strcmp((*w)->name, name) != 0))
+		w = &(*w)->next;
+	return w;
+}
+
+static void set_mark(struct mark *k, const struct eg_track *t)
+{
+	*k = (struct mark){.uj = t->uj, .est_uj = t->est_uj, .gap_ns = t->gap_ns,
+			   .samples = t->samples, .bad = t->bad, .wraps = t->wraps,
+			   .resets = t->resets, .gaps = t->gaps, .held = t->held,
+			   .suspends = t->suspends, .ceilings = t->ceilings,
+			   .step_var_j2 = t->step_var_j2, .p2s = t->p2s, .p_ns = t->p_ns,
+			   .ok_t_ns = t->status == EG_STATUS_OK ? t->ok_t_ns : 0,
+			   .uw = t->uw, .have_uw = t->have_uw, .celsius = t->celsius,
+			   .flags = t->flags};
+}
+
+void eg_windows_watch(struct eg_meter *m)
+{
+	uint64_t total = 0;
+	bool have_total = false;
+
+	for (size_t i = 0; i < m->n; i++) {
+		if (m->role[i].role != EG_ROLE_TOTAL)
+			continue;
+		have_total = m->track[i].have_uw;
+		if (!have_total)
+			break;
+		total += m->track[i].uw;
+	}
+	for (struct window *w = m->windows; w; w = w->next) {
+		for (size_t i = 0; i < m->n; i++) {
+			const struct eg_track *t = &m->track[i];
+			struct mark *k = &w->mark[i];
+
+			k->flags |= t->flags;
+			if (t->samples == k->samples)
+				continue;
+			if (!k->first_ok_ns)
+				k->first_ok_ns = t->ok_t_ns;
+			/* Power over a stretch that began before the window is not its own. */
+			if (t->have_uw && (t->ch->quantity == EG_QUANTITY_POWER ||
+					   t->anchor_t_ns >= w->begin_ns + eg_track_anchor_ns(t->ch))) {
+				k->max_uw = EG_MAX(k->max_uw, t->uw);
+				k->have_max = true;
+			}
+		}
+		if (have_total && m->last_sample_ns > w->begin_ns) {
+			w->max_total_uw = EG_MAX(w->max_total_uw, total);
+			w->have_max_total = true;
+		}
+	}
+}
+
+/* Puts a new window at the head of the list, on the sample just taken. */
+static int window_new(struct eg_meter *m, const char *name, uint64_t t_ns)
+{
+	struct window *w = calloc(1, sizeof(*w) + m->n * sizeof(w->mark[0]));
+
+	if (!w)
+		return -ENOMEM;
+	memcpy(w->name, name, strlen(name) + 1);
+	w->hash = hash_name(name);
+	w->begin_ns = t_ns;
+	w->begin_unix_ns = eg_clock_unix_ns(&m->env->clock);
+	for (size_t i = 0; i < m->n; i++)
+		set_mark(&w->mark[i], &m->track[i]);
+	w->next = m->windows;
+	m->windows = w;
+	m->n_windows++;
+	return 0;
+}
+
+static int check_new(struct eg_meter *m, const char *name)
+{
+	if (!name || !*name)
+		return -EINVAL;
+	if (strlen(name) >= EG_WINDOW_NAME_MAX)
+		return -ENAMETOOLONG;
+	if (*find_window(m, name))
+		return -EEXIST;
+	return m->n_windows >= EG_WINDOWS_MAX ? -ENOSPC : 0;
+}
+
+int eg_meter_begin(struct eg_meter *m, const char *name)
+{
+	int r;
+
+	pthread_mutex_lock(&m->lock);
+	r = check_new(m, name);
+	if (r == 0) {
+		eg_meter_sample_locked(m, true);
+		/* Waiting for workers lets others in: the name may be taken now. */
+		r = check_new(m, name);
+	}
+	if (r == 0)
+		r = window_new(m, name, m->last_sample_ns);
+	pthread_mutex_unlock(&m->lock);
+	return r;
+}
+
+/* ---- results ---- */
+
+/* Time at the edges without a reading: what the counters of gaps cannot know yet. */
+static uint64_t open_edges_ns(const struct eg_track *t, const struct mark *k, uint64_t begin_ns,
+			      uint64_t end_ns)
+{
+	uint64_t slack = 2 * t->ch->update_ns + 10 * EG_NSEC_PER_MSEC, gap = 0;
+
+	if (!k->samples && k->first_ok_ns > begin_ns + slack)
+		gap += k->first_ok_ns - begin_ns;
+	if (t->ok_t_ns + slack < end_ns)
+		gap += end_ns - EG_MAX(t->ok_t_ns, begin_ns);
+	return gap;
+}
+
+static uint32_t channel_flags(const struct eg_track *t, const struct mark *k,
+			      const struct eg_result_channel *c, uint64_t seconds_ns, bool lost)
+{
+	bool gauge = t->ch->quantity == EG_QUANTITY_POWER;
+	uint32_t f = k->flags;
+
+	if (seconds_ns < t->ch->update_ns)
+		f |= EG_FLAG_BIT(EG_FLAG_BELOW_PERIOD);
+	if (gauge && c->samples < FEW_SAMPLES)
+		f |= EG_FLAG_BIT(t->ch->source == EG_SOURCE_NVML ? EG_FLAG_NVML_FEW
+								 : EG_FLAG_FEW_SAMPLES);
+	if (c->gap_ns)
+		f |= EG_FLAG_BIT(EG_FLAG_GAP);
+	if (c->resets)
+		f |= EG_FLAG_BIT(EG_FLAG_RESET);
+	if (lost)
+		f |= EG_FLAG_BIT(EG_FLAG_LOST);
+	if (t->suspends != k->suspends)
+		f |= EG_FLAG_BIT(EG_FLAG_SUSPEND);
+	if (t->ceilings != k->ceilings)
+		f |= EG_FLAG_BIT(EG_FLAG_CEILING);
+	else if (c->bad)
+		f |= EG_FLAG_BIT(EG_FLAG_BAD_SAMPLES);
+	if (c->est_uj)
+		f |= EG_FLAG_BIT(EG_FLAG_HELD);
+	if (fabs(t->celsius - k->celsius) > DRIFT_CELSIUS) /* false for NaN */
+		f |= EG_FLAG_BIT(EG_FLAG_THERMAL);
+	return f;
+}
+
+/*
+ * The power that may have been flowing at the edges, for the uncertainty of a counter's update
+ * period. Long windows know it from their own energy; short ones from before; where nothing is
+ * known, the most the channel can show.
+ */
+static double edge_watts(const struct eg_track *t, const struct mark *k, double mean_w,
+			 uint64_t seconds_ns)
+{
+	uint64_t p_ns = t->p_ns - k->p_ns;
+	double w = 0;
+
+	if (seconds_ns >= 10 * t->ch->update_ns)
+		w = mean_w;
+	else if (!k->have_uw)
+		return (double)t->ch->max_uw / 1e6;
+	if (k->have_uw)
+		w = fmax(w, (double)k->uw / 1e6);
+	if (p_ns)
+		w = fmax(w, sqrt((t->p2s - k->p2s) / ((double)p_ns / 1e9)));
+	return w;
+}
+
+static void fill_channel(const struct eg_meter *m, const struct window *w, size_t i,
+			 uint64_t end_ns, struct eg_result_channel *c)
+{
+	const struct eg_track *t = &m->track[i];
+	const struct mark *k = &w->mark[i];
+	uint64_t seconds_ns = end_ns - w->begin_ns, edges, covered;
+	struct eg_window_facts facts;
+	double mean_w;
+
+	*c = (struct eg_result_channel){
+		.ch = t->ch, .driver = t->driver, .name = m->name[i], .of = -1,
+		.provenance = t->ch->provenance, .mean_w = NAN, .max_w = NAN,
+		.uj = t->uj - k->uj, .est_uj = t->est_uj - k->est_uj,
+		.samples = t->samples - k->samples, .wraps = t->wraps - k->wraps,
+		.resets = t->resets - k->resets, .bad = t->bad - k->bad,
+		.longest_dt_ns = t->longest_dt_ns};
+	/* A reading at the begin and one later, or two later. */
+	c->has_value = c->samples > 0 && k->samples + c->samples > 1;
+	edges = open_edges_ns(t, k, w->begin_ns, end_ns);
+	c->gap_ns = EG_MIN(t->gap_ns - k->gap_ns + edges, seconds_ns);
+	c->flags = channel_flags(t, k, c, seconds_ns, edges && t->status != EG_STATUS_OK);
+	if (!c->has_value)
+		return;
+	if (c->est_uj)
+		c->provenance = EG_PROVENANCE_ESTIMATED;
+	covered = seconds_ns - c->gap_ns;
+	mean_w = covered ? (double)(c->uj + c->est_uj) * 1e3 / (double)covered : 0;
+	if (covered)
+		c->mean_w = mean_w;
+	c->max_w = k->have_max ? fmax((double)k->max_uw / 1e6, mean_w) : c->mean_w;
+	facts = (struct eg_window_facts){
+		.uj = c->uj, .est_uj = c->est_uj, .seconds_ns = seconds_ns, .gap_ns = c->gap_ns,
+		.samples = c->samples, .step_var_j2 = t->step_var_j2 - k->step_var_j2,
+		.edge_w = edge_watts(t, k, mean_w, seconds_ns),
+		.edge_step_w = k->have_uw && t->have_uw
+				       ? fabs((double)t->uw - (double)k->uw) / 1e6 : 0};
+	eg_uncertainty_channel(t->ch, &facts, &c->uncertainty);
+}
+
+/* Wide channels stand for everything inside: only one without a hole may. */
+static bool is_wide(enum eg_component c)
+{
+	return c == EG_COMPONENT_CHASSIS || c == EG_COMPONENT_PSU || c == EG_COMPONENT_PSYS ||
+	       c == EG_COMPONENT_BATTERY || c == EG_COMPONENT_OUTLET || c == EG_COMPONENT_METER;
+}
+
+static int reduce(const struct eg_meter *m, struct eg_result *res)
+{
+	eg_autofree struct eg_boundary_in *in = calloc(res->n + 1, sizeof(*in));
+	eg_autofree struct eg_boundary_out *out = calloc(res->n + 1, sizeof(*out));
+
+	if (!in || !out)
+		return -ENOMEM;
+	for (size_t i = 0; i < res->n; i++) {
+		const struct eg_result_channel *c = &res->channel[i];
+		bool hole = c->gap_ns > 0;
+
+		in[i] = (struct eg_boundary_in){
+			.ch = c->ch, .rank = m->track[i].rank + (hole ? 1000 : 0),
+			.usable = c->has_value && !(hole && is_wide(c->ch->component)),
+			.part_of = m->track[i].part_of};
+	}
+	eg_boundary_reduce(in, res->n, out);
+	/* A hole in the only channel there is: it is the total all the same, and flagged. */
+	for (size_t i = 0; i < res->n; i++)
+		res->has_total |= out[i].role == EG_ROLE_TOTAL;
+	if (!res->has_total) {
+		for (size_t i = 0; i < res->n; i++)
+			in[i].usable = res->channel[i].has_value;
+		eg_boundary_reduce(in, res->n, out);
+	}
+	for (size_t i = 0; i < res->n; i++) {
+		res->channel[i].role = out[i].role;
+		res->channel[i].of = out[i].of;
+		res->channel[i].why = out[i].why;
+	}
+	return 0;
+}
+
+/* Two interfaces on one account: apart by more than both uncertainties is worth knowing (M18). */
+static void cross_check(struct eg_meter *m, struct eg_result *res)
+{
+	for (size_t i = 0; i < res->n; i++) {
+		struct eg_result_channel *c = &res->channel[i], *p;
+		uint64_t diff, joint;
+
+		if (c->role != EG_ROLE_CROSSCHECK || c->of < 0 || !c->has_value)
+			continue;
+		p = &res->channel[c->of];
+		if (!p->has_value || p->gap_ns || c->gap_ns)
+			continue;
+		diff = c->uj > p->uj ? c->uj - p->uj : p->uj - c->uj;
+		joint = c->uncertainty.total_uj + p->uncertainty.total_uj;
+		if (diff <= joint)
+			continue;
+		c->flags |= EG_FLAG_BIT(EG_FLAG_DISAGREE);
+		p->flags |= EG_FLAG_BIT(EG_FLAG_DISAGREE);
+		eg_diag_add(&m->diags, EG_DIAG_CROSSCHECK, c->driver->name, c->ch->domain,
+			    "find out which is right before you rely on either",
+			    "%s says %.3f J, %s says %.3f J; joint uncertainty %.3f J", c->name,
+			    (double)c->uj / 1e6, p->name, (double)p->uj / 1e6,
+			    (double)joint / 1e6);
+	}
+}
+
+static int fill_total(struct eg_meter *m, const struct window *w, struct eg_result *res)
+{
+	eg_autofree const struct eg_channel **ch = calloc(res->n + 1, sizeof(*ch));
+	eg_autofree struct eg_uncertainty *items = calloc(res->n + 1, sizeof(*items));
+	bool as_planned = true;
+	size_t n = 0;
+
+	if (!ch || !items)
+		return -ENOMEM;
+	res->has_total = false;
+	res->total_mean_w = 0;
+	res->total_provenance = EG_PROVENANCE_MEASURED;
+	for (size_t i = 0; i < res->n; i++) {
+		const struct eg_result_channel *c = &res->channel[i];
+
+		as_planned &= (c->role == EG_ROLE_TOTAL) == (m->role[i].role == EG_ROLE_TOTAL);
+		if (c->role != EG_ROLE_TOTAL)
+			continue;
+		ch[n] = c->ch;
+		items[n++] = c->uncertainty;
+		res->has_total = true;
+		res->total_uj += c->uj + c->est_uj;
+		res->total_est_uj += c->est_uj;
+		res->total_mean_w += c->mean_w;
+		res->total_provenance = EG_MAX(res->total_provenance, c->provenance);
+		res->flags |= c->flags;
+	}
+	if (!res->has_total)
+		res->total_mean_w = NAN;
+	eg_uncertainty_total(ch, items, n, &res->total_uncertainty);
+	res->total_max_w = NAN;
+	if (res->has_total && as_planned)
+		res->total_max_w = w->have_max_total
+					   ? fmax((double)w->max_total_uw / 1e6, res->total_mean_w)
+					   : res->total_mean_w;
+	return 0;
+}
+
+static int make_result(struct eg_meter *m, const struct window *w, struct eg_result **ret)
+{
+	struct eg_result *made = calloc(1, sizeof(*made));
+	int r;
+
+	if (!made)
+		return -ENOMEM;
+	made->channel = calloc(m->n + 1, sizeof(*made->channel));
+	if (!made->channel) {
+		free(made);
+		return -ENOMEM;
+	}
+	made->n = m->n;
+	memcpy(made->name, w->name, sizeof(made->name));
+	made->begin_ns = w->begin_ns;
+	made->end_ns = m->last_sample_ns;
+	made->begin_unix_ns = w->begin_unix_ns;
+	made->end_unix_ns = eg_clock_unix_ns(&m->env->clock);
+	made->seconds_ns = made->end_ns - made->begin_ns;
+	made->n_units = w->n_units;
+	memcpy(made->units, w->units, sizeof(made->units));
+	for (size_t i = 0; i < m->n; i++)
+		fill_channel(m, w, i, made->end_ns, &made->channel[i]);
+	r = reduce(m, made);
+	if (r == 0) {
+		cross_check(m, made);
+		r = fill_total(m, w, made);
+	}
+	if (r < 0) {
+		eg_result_free(made);
+		return r;
+	}
+	if (made->seconds_ns < SHORT_NS)
+		made->flags |= EG_FLAG_BIT(EG_FLAG_SHORT);
+	*ret = made;
+	return 0;
+}
+
+static void unlink_window(struct eg_meter *m, struct window **at)
+{
+	struct window *w = *at;
+
+	*at = w->next;
+	m->n_windows--;
+	free(w);
+}
+
+int eg_meter_end(struct eg_meter *m, const char *name, struct eg_result **ret)
+{
+	struct window **w;
+	int r = -ENOENT;
+
+	pthread_mutex_lock(&m->lock);
+	if (*find_window(m, name)) {
+		eg_meter_sample_locked(m, true);
+		w = find_window(m, name);
+		if (*w)
+			r = make_result(m, *w, ret);
+		if (r == 0)
+			unlink_window(m, w);
+	}
+	pthread_mutex_unlock(&m->lock);
+	return r;
+}
+
+int eg_meter_next(struct eg_meter *m, const char *name, const char *next, struct eg_result **ret)
+{
+	struct eg_result *res = NULL;
+	struct window **w;
+	int r;
+
+	pthread_mutex_lock(&m->lock);
+	r = strcmp(name, next) == 0 ? 0 : check_new(m, next);
+	if (r == 0 && !*find_window(m, name))
+		r = -ENOENT;
+	if (r == 0) {
+		eg_meter_sample_locked(m, true);
+		w = find_window(m, name);
+		r = *w ? make_result(m, *w, &res) : -ENOENT;
+	}
+	if (r == 0) {
+		r = window_new(m, next, m->last_sample_ns);
+		if (r < 0) {
+			eg_result_free(res);
+		} else {
+			/* The new one stands at the head; the old one, maybe of the same name,
+			 * behind it. */
+			w = &m->windows->next;
+			while (strcmp((*w)->name, name) != 0)
+				w = &(*w)->next;
+			unlink_window(m, w);
+			*ret = res;
+		}
+	}
+	pthread_mutex_unlock(&m->lock);
+	return r;
+}
+
+int eg_meter_peek(struct eg_meter *m, const char *name, struct eg_result **ret)
+{
+	struct window **w;
+	int r = -ENOENT;
+
+	pthread_mutex_lock(&m->lock);
+	if (*find_window(m, name)) {
+		eg_meter_sample_locked(m, true);
+		w = find_window(m, name);
+		if (*w)
+			r = make_result(m, *w, ret);
+	}
+	pthread_mutex_unlock(&m->lock);
+	return r;
+}
+
+int eg_meter_cancel(struct eg_meter *m, const char *name)
+{
+	struct window **w;
+	int r = -ENOENT;
+
+	pthread_mutex_lock(&m->lock);
+	w = find_window(m, name);
+	if (*w) {
+		unlink_window(m, w);
+		r = 0;
+	}
+	pthread_mutex_unlock(&m->lock);
+	return r;
+}
+
+static int add_units(struct window *w, const char *unit, uint64_t count)
+{
+	struct eg_result_units *u = NULL;
+
+	for (size_t i = 0; i < w->n_units; i++)
+		if (strcmp(w->units[i].name, unit) == 0)
+			u = &w->units[i];
+	if (!u && w->n_units == EG_UNITS_MAX)
+		return -ENOSPC;
+	if (!u) {
+		u = &w->units[w->n_units++];
+		*u = (struct eg_result_units){0};
+		memcpy(u->name, unit, strlen(unit) + 1);
+	}
+	if (u->count > UINT64_MAX - count)
+		return -EOVERFLOW;
+	u->count += count;
+	return 0;
+}
+
+int eg_meter_add_units(struct eg_meter *m, const char *name, const char *unit, uint64_t count)
+{
+	struct window **w;
+	int r = -ENOENT;
+
+	if (!unit || !*unit)
+		return -EINVAL;
+	if (strlen(unit) >= sizeof(((struct eg_result_units *)0)->name))
+		return -ENAMETOOLONG;
+	pthread_mutex_lock(&m->lock);
+	w = find_window(m, name);
+	if (*w)
+		r = add_units(*w, unit, count);
+	pthread_mutex_unlock(&m->lock);
+	return r;
+}
+
+struct eg_result *eg_result_free(struct eg_result *r)
+{
+	if (r) {
+		free(r->channel);
+		free(r);
+	}
+	return NULL;
+}
+
+void eg_windows_free(struct eg_meter *m)
+{
+	while (m->windows)
+		unlink_window(m, &m->windows);
+}
