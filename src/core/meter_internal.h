@@ -45,12 +45,17 @@ struct slot {
 struct mark {
 	uint64_t uj, est_uj, gap_ns, samples, bad, wraps, resets, gaps, held, suspends, ceilings;
 	double step_var_j2, p2s;
-	uint64_t p_ns, ok_t_ns, uw;
+	uint64_t p_ns, uw;
+	/*
+	 * Had it a fresh reading at the begin? If not, the first step inside reaches back before the
+	 * window: the mark is taken again after it, and the time up to it is a gap.
+	 */
+	bool based;
 	bool have_uw;
 	double celsius;
 	uint64_t max_uw; /* highest power seen inside */
 	bool have_max;
-	uint64_t first_ok_ns; /* of the first good reading inside, when there was none before */
+	uint64_t first_ok_ns; /* where the mark was taken again; 0 it was not */
 	uint64_t longest_dt_ns;
 	uint32_t flags; /* union of the driver's flags inside */
 };

@@ -22,7 +22,7 @@ struct eg_track {
 	/* Totals since open; never fall. */
 	uint64_t uj, est_uj, gap_ns;
 	uint64_t samples, bad, wraps, resets, gaps, held, suspends, ceilings, failed;
-	uint64_t longest_dt_ns;	   /* between two good readings */
+	uint64_t longest_dt_ns;	   /* between two good readings; windows reset it as they look */
 	double step_var_j2, p2s;   /* see eg_window_facts; p2s: sum of W^2 s */
 	uint64_t p_ns;		   /* time behind p2s */
 

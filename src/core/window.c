@@ -35,14 +35,21 @@ static struct window **find_window(struct eg_meter *m, const char *name)
 	return w;
 }
 
-static void set_mark(struct mark *k, const struct eg_track *t)
+/* How old a reading may be and still stand for a window's edge. */
+static uint64_t edge_slack_ns(const struct eg_channel *ch)
+{
+	return 2 * ch->update_ns + 10 * EG_NSEC_PER_MSEC;
+}
+
+static void set_mark(struct mark *k, const struct eg_track *t, uint64_t begin_ns)
 {
 	*k = (struct mark){.uj = t->uj, .est_uj = t->est_uj, .gap_ns = t->gap_ns,
 			   .samples = t->samples, .bad = t->bad, .wraps = t->wraps,
 			   .resets = t->resets, .gaps = t->gaps, .held = t->held,
 			   .suspends = t->suspends, .ceilings = t->ceilings,
 			   .step_var_j2 = t->step_var_j2, .p2s = t->p2s, .p_ns = t->p_ns,
-			   .ok_t_ns = t->status == EG_STATUS_OK ? t->ok_t_ns : 0,
+			   .based = t->samples &&
+				    t->ok_t_ns + edge_slack_ns(t->ch) >= begin_ns,
 			   .uw = t->uw, .have_uw = t->have_uw, .celsius = t->celsius,
 			   .flags = t->flags};
 }
@@ -68,8 +75,15 @@ void eg_windows_watch(struct eg_meter *m)
 			k->flags |= t->flags;
 			if (t->samples == k->samples)
 				continue;
-			if (!k->first_ok_ns)
+			if (!k->based) {
+				uint32_t flags = k->flags;
+
+				set_mark(k, t, t->ok_t_ns);
+				k->flags = flags;
 				k->first_ok_ns = t->ok_t_ns;
+				continue;
+			}
+			k->longest_dt_ns = EG_MAX(k->longest_dt_ns, t->longest_dt_ns);
 			/* Power over a stretch that began before the window is not its own. */
 			if (t->have_uw && (t->ch->quantity == EG_QUANTITY_POWER ||
 					   t->anchor_t_ns >= w->begin_ns + eg_track_anchor_ns(t->ch))) {
@@ -82,6 +96,8 @@ void eg_windows_watch(struct eg_meter *m)
 			w->have_max_total = true;
 		}
 	}
+	for (size_t i = 0; i < m->n; i++)
+		m->track[i].longest_dt_ns = 0;
 }
 
 /* Puts a new window at the head of the list, on the sample just taken. */
@@ -96,7 +112,7 @@ static int window_new(struct eg_meter *m, const char *name, uint64_t t_ns)
 	w->begin_ns = t_ns;
 	w->begin_unix_ns = eg_clock_unix_ns(&m->env->clock);
 	for (size_t i = 0; i < m->n; i++)
-		set_mark(&w->mark[i], &m->track[i]);
+		set_mark(&w->mark[i], &m->track[i], t_ns);
 	w->next = m->windows;
 	m->windows = w;
 	m->n_windows++;
@@ -137,11 +153,11 @@ int eg_meter_begin(struct eg_meter *m, const char *name)
 static uint64_t open_edges_ns(const struct eg_track *t, const struct mark *k, uint64_t begin_ns,
 			      uint64_t end_ns)
 {
-	uint64_t slack = 2 * t->ch->update_ns + 10 * EG_NSEC_PER_MSEC, gap = 0;
+	uint64_t gap = 0;
 
-	if (!k->samples && k->first_ok_ns > begin_ns + slack)
+	if (k->first_ok_ns > begin_ns)
 		gap += k->first_ok_ns - begin_ns;
-	if (t->ok_t_ns + slack < end_ns)
+	if (t->ok_t_ns + edge_slack_ns(t->ch) < end_ns)
 		gap += end_ns - EG_MAX(t->ok_t_ns, begin_ns);
 	return gap;
 }
@@ -213,9 +229,8 @@ static void fill_channel(const struct eg_meter *m, const struct window *w, size_
 		.uj = t->uj - k->uj, .est_uj = t->est_uj - k->est_uj,
 		.samples = t->samples - k->samples, .wraps = t->wraps - k->wraps,
 		.resets = t->resets - k->resets, .bad = t->bad - k->bad,
-		.longest_dt_ns = t->longest_dt_ns};
-	/* A reading at the begin and one later, or two later. */
-	c->has_value = c->samples > 0 && k->samples + c->samples > 1;
+		.longest_dt_ns = k->longest_dt_ns};
+	c->has_value = k->based && c->samples > 0;
 	edges = open_edges_ns(t, k, w->begin_ns, end_ns);
 	c->gap_ns = EG_MIN(t->gap_ns - k->gap_ns + edges, seconds_ns);
 	c->flags = channel_flags(t, k, c, seconds_ns, edges && t->status != EG_STATUS_OK);
