@@ -1,0 +1,50 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# tools/build.sh BUILD-DIR TARGET [MESON-OPTION...]: configures BUILD-DIR once and builds TARGET
+# ("all" for everything) in it, quietly: the output goes to BUILD-DIR.log and is shown only when
+# something fails. A directory that was configured by other options, for another place of the
+# sources or by a tool since replaced is made anew. A lock keeps two builds apart.
+set -eu
+
+src=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+build=$1
+target=$2
+shift 2
+stamp="$src $*"
+log=$build.log
+mkdir -p "$(dirname -- "$build")"
+
+exec 9>"$build.lock"
+flock 9
+
+# Debian's python modules belong to /usr/bin/python3, and a build must not depend on a user's
+# compiler flags.
+configure() {
+	meson setup "$build" "$src" "$@" 9>&- && printf '%s\n' "$stamp" >"$build/configured-as"
+}
+compile() {
+	if [ "$target" = all ]; then
+		ninja -C "$build" 9>&-
+	else
+		# shellcheck disable=SC2086 # several targets in one word
+		ninja -C "$build" $target 9>&-
+	fi
+}
+is_ours() {
+	[ -f "$build/build.ninja" ] && [ "$(cat "$build/configured-as" 2>/dev/null)" = "$stamp" ]
+}
+fail() {
+	cat "$log" >&2
+	echo "The build failed; the text above is in $log" >&2
+	exit 1
+}
+
+: >"$log"
+if is_ours; then
+	compile >>"$log" 2>&1 && exit 0
+	# A compiler error stays one after a fresh start, a stale directory does not.
+	grep -q '^FAILED: [^b]' "$log" && fail
+fi
+rm -rf "$build"
+{ configure "$@" && compile; } >>"$log" 2>&1 || fail
