@@ -3,7 +3,7 @@
 #
 # tools/build.sh BUILD-DIR TARGET [MESON-OPTION...]: configures BUILD-DIR once and builds TARGET
 # ("all" for everything) in it, quietly: the output goes to BUILD-DIR.log and is shown only when
-# something fails. A directory that was configured by other options, for another place of the
+# something fails (V=1: to the terminal). A directory that was configured by other options, for another place of the
 # sources or by a tool since replaced is made anew. A lock keeps two builds apart.
 set -eu
 
@@ -11,9 +11,10 @@ src=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 build=$1
 target=$2
 shift 2
-stamp="$src $*"
+stamp="$src ${CC:-cc} $*"
 log=$build.log
 mkdir -p "$(dirname -- "$build")"
+[ "${V:-0}" = 0 ] || log=/dev/stderr
 
 exec 9>"$build.lock"
 flock 9
@@ -35,16 +36,18 @@ is_ours() {
 	[ -f "$build/build.ninja" ] && [ "$(cat "$build/configured-as" 2>/dev/null)" = "$stamp" ]
 }
 fail() {
-	cat "$log" >&2
-	echo "The build failed; the text above is in $log" >&2
+	if [ -f "$log" ]; then
+		cat "$log" >&2
+		echo "The build failed; the text above is in $log" >&2
+	fi
 	exit 1
 }
 
-: >"$log"
+[ "$log" = /dev/stderr ] || : >"$log"
 if is_ours; then
 	compile >>"$log" 2>&1 && exit 0
 	# A compiler error stays one after a fresh start, a stale directory does not.
-	grep -q '^FAILED: [^b]' "$log" && fail
+	{ [ ! -f "$log" ] || grep -q '^FAILED: ' "$log"; } && fail
 fi
 rm -rf "$build"
 { configure "$@" && compile; } >>"$log" 2>&1 || fail

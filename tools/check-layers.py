@@ -45,6 +45,12 @@ IO_CALLS = ["open", "openat", "creat", "read", "pread", "readv", "write", "pwrit
 IO_HEADERS = {"fcntl.h", "dirent.h", "sys/socket.h", "sys/stat.h", "sys/mman.h", "sys/ioctl.h",
               "dlfcn.h", "poll.h", "netdb.h"}
 
+# What core does anyway, and why that is no I/O.
+CORE_ALLOWED = {
+    ("src/core/meter.c", "clock_gettime"): "deadline of a condition variable: how long to wait for a "
+                                           "worker thread is real time, whatever clock is injected",
+}
+
 # Files that may open something for writing, and what that is.
 WRITERS = {
     "src/base/clock.c": "the clock file that a test shares with the simulator",
@@ -85,7 +91,8 @@ def check_file(path, breaches):
                 breaches.append(f"{path}:{line}: include by folder name, not {name}")
     if folder == "core":
         for line, name in csource.calls(code, IO_CALLS):
-            breaches.append(f"{path}:{line}: core does no I/O, and calls {name}()")
+            if (path, name) not in CORE_ALLOWED:
+                breaches.append(f"{path}:{line}: core does no I/O, and calls {name}()")
     if path not in WRITERS and not path.startswith(WRITER_FOLDERS):
         for m in WRITE_FLAGS.finditer(code):
             line = code.count("\n", 0, m.start()) + 1
