@@ -7,6 +7,8 @@
 #ifndef EG_CORE_UNCERTAINTY_H
 #define EG_CORE_UNCERTAINTY_H
 
+#include <stddef.h>
+
 #include "core/channel.h"
 
 /*
