@@ -17,7 +17,7 @@
 #define EG_POWER_SINES	   8	       /* sines that make the noise */
 #define EG_POWER_UW_MAX	   1000000000000ULL /* 1 MW */
 #define EG_POWER_NS_MAX	   864000000000000ULL /* longest period or step: 10 days */
-#define EG_POWER_SLOTS_MAX 20000000ULL /* idle/active slots integrated in one call */
+#define EG_POWER_SLOT_MIN_NS 10000000ULL /* shortest idle/active slot: they are added up singly */
 
 typedef __int128 eg_fj; /* femtojoules */
 #define EG_FJ_PER_UJ 1000000000LL

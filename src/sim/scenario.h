@@ -42,6 +42,7 @@ struct eg_sim_channel {
 	char node[64]; /* powercap zone id, hwmon number, PMU, supply, cgroup path */
 	char name[64]; /* `name` file, event name */
 	char label[64];
+	char device[96]; /* hwmon chip: its device below sys/, such as devices/pci0000:00/0000:03:00.0 */
 	bool has_power;
 	struct eg_power power;
 	int32_t gain_ppm;	/* error of the meter: shown = true x (1 + gain) */
@@ -49,26 +50,27 @@ struct eg_sim_channel {
 	uint64_t unit_nj;	/* counters: one raw step, nanojoules */
 	uint64_t modulus_raw;	/* counters: raw values before it wraps; 0 = 64 bits */
 	uint64_t range_uj;	/* RAPL: max_energy_range_uj */
-	uint64_t start_raw;	/* counters: value at the start */
-	bool show_range, show_input;
-	uint64_t average_ns;	/* gauges: also (or only) a mean over this window */
+	uint64_t start_uj, start_raw; /* counters: value at the start, as shown and in raw steps */
+	bool show_range;	/* RAPL: max_energy_range_uj is there */
+	bool show_input;	/* gauges: powerN_input is there */
+	uint64_t average_ns;	/* gauges: powerN_average, the mean over this window; 0 none */
 	uint64_t resolution_uw; /* gauges: step */
 	uint64_t meter_noise_uw; /* gauges: random error of each refresh, at most this */
 	uint64_t max_power_uw;	/* RAPL: constraint_0_max_power_uw; 0 none */
 	uint64_t volts_uv;	/* rails, batteries */
-	unsigned index, in_index, curr_index; /* hwmon: N of the file names */
+	uint64_t index, in_index, curr_index; /* hwmon: N of the file names */
 	int enable;		/* hwmon: -1 no file, 0, 1 */
-	unsigned mode;		/* of the value file, 0444 */
+	uint64_t mode;		/* of the value file, 0444 */
 	uint64_t config;	/* PERF */
 	int cpu;		/* PERF */
-	unsigned unit_bits;	/* PERF: the register counts 2^-unit_bits J */
+	uint64_t unit_bits;	/* PERF: the register counts 2^-unit_bits J */
 	uint64_t fold_ns;	/* PERF: the kernel's own timer; 0 = folded without a limit */
 	uint64_t energy_start_uwh, energy_full_uwh; /* BATTERY */
 	bool by_current;	/* BATTERY: current_now x voltage_now instead of power_now */
-	bool discharging;	/* BATTERY at the start */
+	bool charging;		/* BATTERY at the start */
 	bool negative_current;	/* BATTERY: current_now below zero while discharging */
-	uint32_t type;		/* PMU type number */
-	char cpumask[64];
+	uint64_t type;		/* PMU type number */
+	char cpumask[64], mirror_id[EG_SIM_ID_MAX];
 	int mirror;		/* RAPL: shows the register of this channel; -1 none */
 };
 
@@ -103,16 +105,16 @@ struct eg_sim_file {
 	char path[256]; /* below the root */
 	char *text;	/* NULL for a link */
 	char link[256];
-	unsigned mode;
+	uint64_t mode;
 };
 
 struct eg_scenario {
 	char name[64];
 	char title[128];     /* one line */
-	char *needs;	     /* what the tree alone cannot show, or NULL */
-	unsigned cpus, packages, dies; /* dies of a package */
+	char needs[256];     /* what the tree alone cannot show, or "" */
+	uint64_t cpus, packages, dies; /* dies of a package */
 	char model_name[96], vendor[32], kernel[64], boot_id[40];
-	unsigned family, model, stepping;
+	uint64_t family, model, stepping;
 	uint64_t memory_bytes;
 	uint64_t seed;
 	bool has_proc;
