@@ -15,7 +15,7 @@
 
 #include "base/parse.h"
 
-#define LIST_MAX 4096 /* bytes of a CPU list */
+#define LIST_MAX      4096 /* bytes of a CPU list */
 
 #define X_WORD(id, w) [EG_UARCH_##id] = w,
 static const char *const uarch_words[] = {EG_UARCHES(X_WORD)};
@@ -30,29 +30,29 @@ static const struct {
 	uint8_t model, max_stepping;
 	enum eg_uarch uarch;
 } intel6[] = {
-	{26, 255, EG_UARCH_NEHALEM},	 {30, 255, EG_UARCH_NEHALEM},
-	{31, 255, EG_UARCH_NEHALEM},	 {46, 255, EG_UARCH_NEHALEM},
-	{37, 255, EG_UARCH_WESTMERE},	 {44, 255, EG_UARCH_WESTMERE},
-	{47, 255, EG_UARCH_WESTMERE},	 {42, 255, EG_UARCH_SANDYBRIDGE},
-	{45, 255, EG_UARCH_SANDYBRIDGE}, {58, 255, EG_UARCH_IVYBRIDGE},
-	{62, 255, EG_UARCH_IVYBRIDGE},	 {60, 255, EG_UARCH_HASWELL},
-	{63, 255, EG_UARCH_HASWELL},	 {69, 255, EG_UARCH_HASWELL},
-	{70, 255, EG_UARCH_HASWELL},	 {61, 255, EG_UARCH_BROADWELL},
-	{71, 255, EG_UARCH_BROADWELL},	 {79, 255, EG_UARCH_BROADWELL},
-	{86, 255, EG_UARCH_BROADWELL},	 {78, 255, EG_UARCH_SKYLAKE},
-	{94, 255, EG_UARCH_SKYLAKE},	 {85, 4, EG_UARCH_SKYLAKE},
-	{85, 9, EG_UARCH_CASCADELAKE},	 {85, 255, EG_UARCH_COOPERLAKE},
-	{142, 9, EG_UARCH_KABYLAKE},	 {142, 255, EG_UARCH_COFFEELAKE},
-	{158, 9, EG_UARCH_KABYLAKE},	 {158, 255, EG_UARCH_COFFEELAKE},
-	{165, 255, EG_UARCH_COMETLAKE},	 {166, 255, EG_UARCH_COMETLAKE},
-	{106, 255, EG_UARCH_ICELAKE},	 {108, 255, EG_UARCH_ICELAKE},
-	{125, 255, EG_UARCH_ICELAKE},	 {126, 255, EG_UARCH_ICELAKE},
-	{140, 255, EG_UARCH_TIGERLAKE},	 {141, 255, EG_UARCH_TIGERLAKE},
-	{167, 255, EG_UARCH_ROCKETLAKE}, {151, 255, EG_UARCH_ALDERLAKE},
-	{154, 255, EG_UARCH_ALDERLAKE},	 {190, 255, EG_UARCH_ALDERLAKE},
-	{183, 255, EG_UARCH_RAPTORLAKE}, {186, 255, EG_UARCH_RAPTORLAKE},
-	{191, 255, EG_UARCH_RAPTORLAKE}, {170, 255, EG_UARCH_METEORLAKE},
-	{172, 255, EG_UARCH_METEORLAKE}, {143, 255, EG_UARCH_SAPPHIRERAPIDS},
+	{26, 255, EG_UARCH_NEHALEM},	    {30, 255, EG_UARCH_NEHALEM},
+	{31, 255, EG_UARCH_NEHALEM},	    {46, 255, EG_UARCH_NEHALEM},
+	{37, 255, EG_UARCH_WESTMERE},	    {44, 255, EG_UARCH_WESTMERE},
+	{47, 255, EG_UARCH_WESTMERE},	    {42, 255, EG_UARCH_SANDYBRIDGE},
+	{45, 255, EG_UARCH_SANDYBRIDGE},    {58, 255, EG_UARCH_IVYBRIDGE},
+	{62, 255, EG_UARCH_IVYBRIDGE},	    {60, 255, EG_UARCH_HASWELL},
+	{63, 255, EG_UARCH_HASWELL},	    {69, 255, EG_UARCH_HASWELL},
+	{70, 255, EG_UARCH_HASWELL},	    {61, 255, EG_UARCH_BROADWELL},
+	{71, 255, EG_UARCH_BROADWELL},	    {79, 255, EG_UARCH_BROADWELL},
+	{86, 255, EG_UARCH_BROADWELL},	    {78, 255, EG_UARCH_SKYLAKE},
+	{94, 255, EG_UARCH_SKYLAKE},	    {85, 4, EG_UARCH_SKYLAKE},
+	{85, 9, EG_UARCH_CASCADELAKE},	    {85, 255, EG_UARCH_COOPERLAKE},
+	{142, 9, EG_UARCH_KABYLAKE},	    {142, 255, EG_UARCH_COFFEELAKE},
+	{158, 9, EG_UARCH_KABYLAKE},	    {158, 255, EG_UARCH_COFFEELAKE},
+	{165, 255, EG_UARCH_COMETLAKE},	    {166, 255, EG_UARCH_COMETLAKE},
+	{106, 255, EG_UARCH_ICELAKE},	    {108, 255, EG_UARCH_ICELAKE},
+	{125, 255, EG_UARCH_ICELAKE},	    {126, 255, EG_UARCH_ICELAKE},
+	{140, 255, EG_UARCH_TIGERLAKE},	    {141, 255, EG_UARCH_TIGERLAKE},
+	{167, 255, EG_UARCH_ROCKETLAKE},    {151, 255, EG_UARCH_ALDERLAKE},
+	{154, 255, EG_UARCH_ALDERLAKE},	    {190, 255, EG_UARCH_ALDERLAKE},
+	{183, 255, EG_UARCH_RAPTORLAKE},    {186, 255, EG_UARCH_RAPTORLAKE},
+	{191, 255, EG_UARCH_RAPTORLAKE},    {170, 255, EG_UARCH_METEORLAKE},
+	{172, 255, EG_UARCH_METEORLAKE},    {143, 255, EG_UARCH_SAPPHIRERAPIDS},
 	{207, 255, EG_UARCH_EMERALDRAPIDS}, {173, 255, EG_UARCH_GRANITERAPIDS},
 	{174, 255, EG_UARCH_GRANITERAPIDS}, {175, 255, EG_UARCH_SIERRAFOREST},
 };
@@ -80,9 +80,9 @@ static const struct {
 	uint8_t id;
 	const char *name;
 } arm_vendors[] = {
-	{0x41, "Arm"},	     {0x42, "Broadcom"}, {0x43, "Cavium"},  {0x46, "Fujitsu"},
-	{0x48, "HiSilicon"}, {0x4e, "NVIDIA"},	 {0x50, "APM"},	    {0x51, "Qualcomm"},
-	{0x53, "Samsung"},   {0x56, "Marvell"},	 {0x61, "Apple"},   {0x69, "Intel"},
+	{0x41, "Arm"},	     {0x42, "Broadcom"}, {0x43, "Cavium"}, {0x46, "Fujitsu"},
+	{0x48, "HiSilicon"}, {0x4e, "NVIDIA"},	 {0x50, "APM"},	   {0x51, "Qualcomm"},
+	{0x53, "Samsung"},   {0x56, "Marvell"},	 {0x61, "Apple"},  {0x69, "Intel"},
 	{0x6d, "Microsoft"}, {0x70, "Phytium"},	 {0xc0, "Ampere"},
 };
 
@@ -92,13 +92,26 @@ static const struct {
 	enum eg_uarch uarch;
 	const char *name;
 } arm_parts[] = {
-	{0xc07, 0, "Cortex-A7"},   {0xc09, 0, "Cortex-A9"},   {0xc0f, 0, "Cortex-A15"},
-	{0xd03, 0, "Cortex-A53"},  {0xd04, 0, "Cortex-A35"},  {0xd05, 0, "Cortex-A55"},
-	{0xd07, 0, "Cortex-A57"},  {0xd08, 0, "Cortex-A72"},  {0xd09, 0, "Cortex-A73"},
-	{0xd0a, 0, "Cortex-A75"},  {0xd0b, 0, "Cortex-A76"},  {0xd0d, 0, "Cortex-A77"},
-	{0xd41, 0, "Cortex-A78"},  {0xd44, 0, "Cortex-X1"},   {0xd46, 0, "Cortex-A510"},
-	{0xd47, 0, "Cortex-A710"}, {0xd48, 0, "Cortex-X2"},   {0xd4d, 0, "Cortex-A715"},
-	{0xd4e, 0, "Cortex-X3"},   {0xd0c, EG_UARCH_NEOVERSE_N1, "Neoverse-N1"},
+	{0xc07, 0, "Cortex-A7"},
+	{0xc09, 0, "Cortex-A9"},
+	{0xc0f, 0, "Cortex-A15"},
+	{0xd03, 0, "Cortex-A53"},
+	{0xd04, 0, "Cortex-A35"},
+	{0xd05, 0, "Cortex-A55"},
+	{0xd07, 0, "Cortex-A57"},
+	{0xd08, 0, "Cortex-A72"},
+	{0xd09, 0, "Cortex-A73"},
+	{0xd0a, 0, "Cortex-A75"},
+	{0xd0b, 0, "Cortex-A76"},
+	{0xd0d, 0, "Cortex-A77"},
+	{0xd41, 0, "Cortex-A78"},
+	{0xd44, 0, "Cortex-X1"},
+	{0xd46, 0, "Cortex-A510"},
+	{0xd47, 0, "Cortex-A710"},
+	{0xd48, 0, "Cortex-X2"},
+	{0xd4d, 0, "Cortex-A715"},
+	{0xd4e, 0, "Cortex-X3"},
+	{0xd0c, EG_UARCH_NEOVERSE_N1, "Neoverse-N1"},
 	{0xd40, EG_UARCH_NEOVERSE_V1, "Neoverse-V1"},
 	{0xd49, EG_UARCH_NEOVERSE_N2, "Neoverse-N2"},
 	{0xd4f, EG_UARCH_NEOVERSE_V2, "Neoverse-V2"},
@@ -122,9 +135,9 @@ enum eg_uarch eg_uarch_of(const char *vendor, int family, int model, int steppin
 		for (size_t i = 0; i < EG_ARRAY_SIZE(amd); i++) {
 			if (amd[i].family != family || model < amd[i].first || model > amd[i].last)
 				continue;
-			return amd[i].server != EG_UARCH_UNKNOWN && strstr(model_name, "EPYC")
-				       ? amd[i].server
-				       : amd[i].uarch;
+			return amd[i].server != EG_UARCH_UNKNOWN && strstr(model_name, "EPYC") ?
+				       amd[i].server :
+				       amd[i].uarch;
 		}
 	}
 	return EG_UARCH_UNKNOWN;
@@ -135,12 +148,12 @@ enum eg_uarch eg_uarch_of(const char *vendor, int family, int model, int steppin
 struct scan {
 	struct eg_cpu cpu;
 	unsigned name_rank;
-	uint32_t listed, said;		/* processors counted, and as a summary line says */
-	int implementer, part;		/* Arm; -1 */
-	bool mixed;			/* cores of different design */
-	int64_t package, core;		/* of the processor being read; -1 */
+	uint32_t listed, said; /* processors counted, and as a summary line says */
+	int implementer, part; /* Arm; -1 */
+	bool mixed;	       /* cores of different design */
+	int64_t package, core; /* of the processor being read; -1 */
 	bool any_package, all_package, all_core;
-	uint64_t *id;			/* package << 32 | core */
+	uint64_t *id; /* package << 32 | core */
 	size_t n_id;
 };
 
@@ -177,8 +190,8 @@ static void set_name(struct scan *s, unsigned rank, const char *v, size_t n)
 static int64_t number(const char *v, size_t n, int64_t max)
 {
 	uint64_t u;
-	int r = n > 2 && v[0] == '0' && v[1] == 'x' ? eg_parse_hex(v + 2, n - 2, &u)
-						    : eg_parse_u64(v, n, &u);
+	int r = n > 2 && v[0] == '0' && v[1] == 'x' ? eg_parse_hex(v + 2, n - 2, &u) :
+						      eg_parse_u64(v, n, &u);
 
 	return r == 0 && u <= (uint64_t)max ? (int64_t)u : -1;
 }
@@ -336,8 +349,13 @@ int eg_cpuinfo_parse(const char *text, size_t n, struct eg_cpu *ret)
 {
 	eg_autofree uint64_t *id = malloc(EG_CPUS_MAX * sizeof(*id));
 	struct scan s = {.cpu = {.family = -1, .model = -1, .stepping = -1},
-			 .implementer = -1, .part = -1, .package = -1, .core = -1,
-			 .all_package = true, .all_core = true, .id = id};
+			 .implementer = -1,
+			 .part = -1,
+			 .package = -1,
+			 .core = -1,
+			 .all_package = true,
+			 .all_core = true,
+			 .id = id};
 	const char *end = text + n;
 
 	if (!id)
@@ -388,7 +406,8 @@ static int next_range(const char **list, uint32_t *ret_lo, uint32_t *ret_hi)
 		if (eg_parse_u64(s, n, &lo) < 0)
 			return -EPROTO;
 		hi = lo;
-	} else if (eg_parse_u64(s, dash, &lo) < 0 || eg_parse_u64(s + dash + 1, n - dash - 1, &hi) < 0) {
+	} else if (eg_parse_u64(s, dash, &lo) < 0 ||
+		   eg_parse_u64(s + dash + 1, n - dash - 1, &hi) < 0) {
 		return -EPROTO;
 	}
 	if (lo > hi || hi >= EG_CPUS_MAX || (s[n] == ',' && s[n + 1] == '\0'))
@@ -479,7 +498,8 @@ int eg_cpu_read(const struct eg_env *env, struct eg_cpu *ret)
 	r = eg_fs_read_all(&env->fs, "proc/cpuinfo", EG_CPUINFO_MAX, &text, &n);
 	if (r == 0)
 		r = eg_cpuinfo_parse(text, n, &cpu);
-	if (eg_fs_read_text(&env->fs, "sys/devices/system/cpu/online", online, sizeof(online)) > 0 &&
+	if (eg_fs_read_text(&env->fs, "sys/devices/system/cpu/online", online, sizeof(online)) >
+		    0 &&
 	    eg_cpulist_count(online, &count, &first) == 0) {
 		cpu.threads = count;
 		sysfs_topology(env, online, &cpu);

@@ -13,29 +13,35 @@
 
 #include "base/env.h"
 
-#define EG_CPUINFO_MAX	(8u << 20) /* bytes taken of proc/cpuinfo: about 4000 x86 threads */
-#define EG_CPUS_MAX	8192	   /* processors counted */
+#define EG_CPUINFO_MAX (8u << 20) /* bytes taken of proc/cpuinfo: about 4000 x86 threads */
+#define EG_CPUS_MAX    8192	  /* processors counted */
 
 /* Microarchitectures that a power model or a reader may want to tell apart. */
-#define EG_UARCHES(X)                                                       \
-	X(UNKNOWN, "unknown")                                               \
-	X(NEHALEM, "nehalem")	     X(WESTMERE, "westmere")                \
-	X(SANDYBRIDGE, "sandybridge") X(IVYBRIDGE, "ivybridge")             \
-	X(HASWELL, "haswell")	     X(BROADWELL, "broadwell")              \
-	X(SKYLAKE, "skylake")	     X(CASCADELAKE, "cascadelake")          \
-	X(COOPERLAKE, "cooperlake")  X(KABYLAKE, "kabylake")                \
-	X(COFFEELAKE, "coffeelake")  X(COMETLAKE, "cometlake")              \
-	X(ICELAKE, "icelake")	     X(TIGERLAKE, "tigerlake")              \
-	X(ROCKETLAKE, "rocketlake")  X(ALDERLAKE, "alderlake")              \
-	X(RAPTORLAKE, "raptorlake")  X(METEORLAKE, "meteorlake")            \
-	X(SAPPHIRERAPIDS, "sapphirerapids")                                 \
-	X(EMERALDRAPIDS, "emeraldrapids")                                   \
-	X(GRANITERAPIDS, "graniterapids")                                   \
-	X(SIERRAFOREST, "sierraforest")                                     \
-	X(ZEN, "zen") X(ZEN2, "zen2") X(ZEN3, "zen3") X(ZEN4, "zen4") X(ZEN5, "zen5") \
-	X(EPYC1, "epyc1") X(EPYC2, "epyc2") X(EPYC3, "epyc3") X(EPYC4, "epyc4") X(EPYC5, "epyc5") \
-	X(NEOVERSE_N1, "neoverse-n1") X(NEOVERSE_N2, "neoverse-n2")         \
-	X(NEOVERSE_V1, "neoverse-v1") X(NEOVERSE_V2, "neoverse-v2")
+#define EG_UARCHES(X)                                                                              \
+	X(UNKNOWN, "unknown")                                                                      \
+	X(NEHALEM, "nehalem")                                                                      \
+	X(WESTMERE, "westmere") X(SANDYBRIDGE, "sandybridge") X(IVYBRIDGE, "ivybridge") X(         \
+		HASWELL, "haswell") X(BROADWELL, "broadwell") X(SKYLAKE,                           \
+								"skylake") X(CASCADELAKE,          \
+									     "cascadelake")        \
+		X(COOPERLAKE, "cooperlake") X(KABYLAKE, "kabylake") X(COFFEELAKE, "coffeelake") X( \
+			COMETLAKE, "cometlake") X(ICELAKE, "icelake") X(TIGERLAKE, "tigerlake")    \
+			X(ROCKETLAKE, "rocketlake") X(ALDERLAKE, "alderlake") X(RAPTORLAKE,        \
+										"raptorlake")      \
+				X(METEORLAKE, "meteorlake") X(SAPPHIRERAPIDS, "sapphirerapids") X( \
+					EMERALDRAPIDS, "emeraldrapids") X(GRANITERAPIDS,           \
+									  "graniterapids")         \
+					X(SIERRAFOREST, "sierraforest") X(ZEN, "zen") X(           \
+						ZEN2, "zen2") X(ZEN3, "zen3") X(ZEN4, "zen4")      \
+						X(ZEN5, "zen5") X(EPYC1, "epyc1") X(               \
+							EPYC2, "epyc2") X(EPYC3, "epyc3")          \
+							X(EPYC4, "epyc4") X(EPYC5, "epyc5") X(     \
+								NEOVERSE_N1, "neoverse-n1")        \
+								X(NEOVERSE_N2, "neoverse-n2")      \
+									X(NEOVERSE_V1,             \
+									  "neoverse-v1")           \
+										X(NEOVERSE_V2,     \
+										  "neoverse-v2")
 
 #define EG_X_UARCH(id, w) EG_UARCH_##id,
 enum eg_uarch { EG_UARCHES(EG_X_UARCH) EG_UARCH_COUNT };
@@ -44,9 +50,9 @@ struct eg_cpu {
 	char model_name[96]; /* "" unknown; Arm cores by part number where the text has no name */
 	char vendor[32];     /* "GenuineIntel", "AuthenticAMD", "Arm", "IBM/S390"; "" unknown */
 	int family, model, stepping; /* of x86; -1 elsewhere or unknown */
-	uint32_t sockets, cores; /* 0 unknown */
-	uint32_t threads;	 /* processors online; 0 unknown */
-	bool hypervisor;	 /* x86 flag: this is a guest */
+	uint32_t sockets, cores;     /* 0 unknown */
+	uint32_t threads;	     /* processors online; 0 unknown */
+	bool hypervisor;	     /* x86 flag: this is a guest */
 	enum eg_uarch uarch;
 };
 

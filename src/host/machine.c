@@ -30,19 +30,21 @@ static void read_into(const struct eg_env *env, const char *path, char *dst, siz
 static const struct {
 	const char *text, *name;
 } dmi_guests[] = {
-	{"QEMU", "qemu"},	  {"KVM", "kvm"},	     {"VMware", "vmware"},
-	{"VirtualBox", "virtualbox"}, {"innotek", "virtualbox"}, {"Xen", "xen"},
-	{"Bochs", "bochs"},	  {"Parallels", "parallels"}, {"BHYVE", "bhyve"},
-	{"Microsoft Corporation Virtual Machine", "hyper-v"}, {"OpenStack", "openstack"},
-	{"RHEV", "kvm"},	  {"oVirt", "kvm"},	     {"Apple Virtualization", "apple"},
+	{"QEMU", "qemu"},	    {"KVM", "kvm"},
+	{"VMware", "vmware"},	    {"VirtualBox", "virtualbox"},
+	{"innotek", "virtualbox"},  {"Xen", "xen"},
+	{"Bochs", "bochs"},	    {"Parallels", "parallels"},
+	{"BHYVE", "bhyve"},	    {"Microsoft Corporation Virtual Machine", "hyper-v"},
+	{"OpenStack", "openstack"}, {"RHEV", "kvm"},
+	{"oVirt", "kvm"},	    {"Apple Virtualization", "apple"},
 };
 /* Clouds: a name for a guest that was told by other means. */
 static const struct {
 	const char *text, *name;
 } dmi_clouds[] = {
-	{"Amazon EC2", "amazon"}, {"Google", "google"},	      {"Alibaba", "alibaba"},
+	{"Amazon EC2", "amazon"},	  {"Google", "google"},	  {"Alibaba", "alibaba"},
 	{"DigitalOcean", "digitalocean"}, {"Hetzner", "hetzner"}, {"Scaleway", "scaleway"},
-	{"Tencent", "tencent"},	  {"OVHcloud", "ovh"},	      {"Exoscale", "exoscale"},
+	{"Tencent", "tencent"},		  {"OVHcloud", "ovh"},	  {"Exoscale", "exoscale"},
 };
 
 static void name_guest(struct eg_machine *m, const char *name)
@@ -66,7 +68,9 @@ static void detect_guest(const struct eg_env *env, struct eg_machine *m)
 		name_guest(m, type);
 	if (eg_fs_read_text(&env->fs, "proc/device-tree/hypervisor/compatible", text,
 			    sizeof(text)) > 0)
-		name_guest(m, strstr(text, "xen") ? "xen" : strstr(text, "vmware") ? "vmware" : "kvm");
+		name_guest(m, strstr(text, "xen")    ? "xen" :
+			      strstr(text, "vmware") ? "vmware" :
+						       "kvm");
 	/* s390: "VM00 Control Program: KVM/Linux"; the firmware's own partitions have no VM00. */
 	if (eg_fs_read_text(&env->fs, "proc/sysinfo", text, sizeof(text)) > 0) {
 		const char *cp = strstr(text, "VM00 Control Program:");
@@ -92,7 +96,7 @@ static const char *container_of_cgroup(const char *text)
 	static const struct {
 		const char *text, *name;
 	} marks[] = {
-		{"kubepods", "kubernetes"}, {"libpod", "podman"}, {"docker", "docker"},
+		{"kubepods", "kubernetes"},   {"libpod", "podman"}, {"docker", "docker"},
 		{"containerd", "containerd"}, {"/lxc", "lxc"},
 	};
 
@@ -152,7 +156,8 @@ static void read_rights(const struct eg_env *env, struct eg_machine *m)
 			m->have_uid = true;
 		}
 	}
-	if (eg_fs_read_text(&env->fs, "proc/sys/kernel/perf_event_paranoid", text, sizeof(text)) > 0 &&
+	if (eg_fs_read_text(&env->fs, "proc/sys/kernel/perf_event_paranoid", text, sizeof(text)) >
+		    0 &&
 	    eg_parse_i64(text, strlen(text), &i) == 0 && i >= -1 && i <= 100) {
 		m->perf_event_paranoid = (int)i;
 		m->have_paranoid = true;

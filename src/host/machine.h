@@ -20,14 +20,14 @@
 #define EG_CAP_PERFMON	       38
 
 struct eg_machine {
-	char kernel[96];	/* "6.1.0-18-amd64"; "" unknown */
-	char boot_id[40];	/* "" unknown */
-	char product[96];	/* DMI "VENDOR PRODUCT"; "" unknown */
+	char kernel[96];  /* "6.1.0-18-amd64"; "" unknown */
+	char boot_id[40]; /* "" unknown */
+	char product[96]; /* DMI "VENDOR PRODUCT"; "" unknown */
 	bool virtual_machine;
-	char hypervisor[24];	/* "kvm", "vmware", "xen", "hyper-v", ...; "" none, or unnamed */
-	char container[24];	/* "docker", "podman", "kubernetes", "lxc", ...; "" none seen */
+	char hypervisor[24]; /* "kvm", "vmware", "xen", "hyper-v", ...; "" none, or unnamed */
+	char container[24];  /* "docker", "podman", "kubernetes", "lxc", ...; "" none seen */
 	bool have_caps;
-	uint64_t cap_eff;	/* effective capabilities of this process */
+	uint64_t cap_eff; /* effective capabilities of this process */
 	bool have_uid;
 	uint32_t euid;
 	bool have_paranoid;

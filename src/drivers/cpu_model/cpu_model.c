@@ -19,10 +19,10 @@
 #include "host/cpu.h"
 #include "host/machine.h"
 
-#define NAME	      "cpu_model"
-#define TICK_NS	      10000000ULL /* proc/stat counts in 1/100 s (USER_HZ) */
-#define STALE_NS      (5 * TICK_NS) /* no tick for longer: the file stands still */
-#define CALIBRATE_CURE                                                                         \
+#define NAME	 "cpu_model"
+#define TICK_NS	 10000000ULL   /* proc/stat counts in 1/100 s (USER_HZ) */
+#define STALE_NS (5 * TICK_NS) /* no tick for longer: the file stands still */
+#define CALIBRATE_CURE                                                                        \
 	"measure idle and full load once with a wall meter and set cpu_model idle_watts and " \
 	"full_watts"
 

@@ -26,18 +26,12 @@ static const struct {
 	double per_tdp[4];
 } curves[] = {
 	{EG_UARCH_UNKNOWN, {.12, .32, .75, 1.02}}, /* any CPU (Teads) */
-	{EG_UARCH_SKYLAKE, {.14, .31, .57, 1.12}},
-	{EG_UARCH_CASCADELAKE, {.15, .30, .53, 1.06}},
-	{EG_UARCH_COOPERLAKE, {.21, .34, .56, 1.04}},
-	{EG_UARCH_ICELAKE, {.24, .36, .57, 1.16}},
-	{EG_UARCH_ROCKETLAKE, {.21, .27, .41, .77}},
-	{EG_UARCH_COFFEELAKE, {.17, .22, .38, .90}},
-	{EG_UARCH_BROADWELL, {.16, .30, .51, .90}},
-	{EG_UARCH_HASWELL, {.17, .32, .54, .97}},
-	{EG_UARCH_IVYBRIDGE, {.42, .51, .74, 1.23}},
-	{EG_UARCH_SANDYBRIDGE, {.29, .41, .65, 1.29}},
-	{EG_UARCH_EPYC1, {.26, .41, .55, .82}},
-	{EG_UARCH_EPYC2, {.26, .46, .72, 1.00}},
+	{EG_UARCH_SKYLAKE, {.14, .31, .57, 1.12}},    {EG_UARCH_CASCADELAKE, {.15, .30, .53, 1.06}},
+	{EG_UARCH_COOPERLAKE, {.21, .34, .56, 1.04}}, {EG_UARCH_ICELAKE, {.24, .36, .57, 1.16}},
+	{EG_UARCH_ROCKETLAKE, {.21, .27, .41, .77}},  {EG_UARCH_COFFEELAKE, {.17, .22, .38, .90}},
+	{EG_UARCH_BROADWELL, {.16, .30, .51, .90}},   {EG_UARCH_HASWELL, {.17, .32, .54, .97}},
+	{EG_UARCH_IVYBRIDGE, {.42, .51, .74, 1.23}},  {EG_UARCH_SANDYBRIDGE, {.29, .41, .65, 1.29}},
+	{EG_UARCH_EPYC1, {.26, .41, .55, .82}},	      {EG_UARCH_EPYC2, {.26, .46, .72, 1.00}},
 	{EG_UARCH_EPYC3, {.19, .35, .50, .82}},
 };
 
@@ -65,39 +59,48 @@ static const struct {
 	[EG_CPU_MODEL_THREAD] = {"Cloud Carbon Footprint on SPECpower_ssj2008: 95 % within 65 %",
 				 650000},
 	[EG_CPU_MODEL_VCPU] = {"Cloud Carbon Footprint mean on SPECpower_ssj2008: 95 % of points "
-			       "2017+ within 75 %", 750000},
+			       "2017+ within 75 %",
+			       750000},
 };
 
 static const struct {
 	const char *name;
 	unsigned watts;
 } tdps[] = {
-	{"E5-2620", 95},       {"E5-2630", 95},	      {"E5-2640", 95},	     {"E5-2650", 95},
-	{"E5-2650L", 70},      {"E5-2660", 95},	      {"E5-2665", 115},	     {"E5-2670", 115},
-	{"E5-2680", 130},      {"E5-2690", 135},      {"E5-2620 v2", 80},    {"E5-2630 v2", 80},
-	{"E5-2640 v2", 95},    {"E5-2650 v2", 95},    {"E5-2660 v2", 95},    {"E5-2670 v2", 115},
-	{"E5-2680 v2", 115},   {"E5-2690 v2", 130},   {"E5-2620 v3", 85},    {"E5-2630 v3", 85},
-	{"E5-2640 v3", 90},    {"E5-2650 v3", 105},   {"E5-2660 v3", 105},   {"E5-2670 v3", 120},
-	{"E5-2680 v3", 120},   {"E5-2690 v3", 135},   {"E5-2698 v3", 135},   {"E5-2699 v3", 145},
-	{"E5-2620 v4", 85},    {"E5-2630 v4", 85},    {"E5-2640 v4", 90},    {"E5-2650 v4", 105},
-	{"E5-2660 v4", 105},   {"E5-2680 v4", 120},   {"E5-2690 v4", 135},   {"E5-2698 v4", 135},
-	{"E5-2699 v4", 145},   {"Silver 4110", 85},   {"Silver 4114", 85},   {"Gold 5118", 105},
-	{"Gold 6130", 125},    {"Gold 6138", 125},    {"Gold 6140", 140},    {"Gold 6142", 150},
-	{"Gold 6148", 150},    {"Gold 6154", 200},    {"Platinum 8160", 150}, {"Platinum 8168", 205},
-	{"Platinum 8176", 165}, {"Platinum 8180", 205}, {"Silver 4208", 85}, {"Silver 4210", 85},
-	{"Silver 4214", 85},   {"Gold 5218", 125},    {"Gold 6230", 125},    {"Gold 6240", 150},
-	{"Gold 6248", 150},    {"Gold 6248R", 205},   {"Gold 6252", 150},    {"Gold 6258R", 205},
-	{"Platinum 8260", 165}, {"Platinum 8268", 205}, {"Platinum 8276", 165},
-	{"Platinum 8280", 205}, {"Silver 4310", 120}, {"Silver 4314", 135},  {"Gold 5318Y", 165},
-	{"Gold 6326", 185},    {"Gold 6330", 205},    {"Gold 6338", 205},    {"Gold 6342", 230},
-	{"Gold 6348", 235},    {"Platinum 8358", 250}, {"Platinum 8368", 270},
-	{"Platinum 8380", 270}, {"Platinum 8480+", 350}, {"Platinum 8490H", 350},
-	{"E-2176G", 80},       {"E-2288G", 95},	      {"E-2236", 80},	     {"E-2388G", 95},
-	{"E-2356G", 80},       {"EPYC 7451", 180},    {"EPYC 7551", 180},    {"EPYC 7601", 180},
-	{"EPYC 7302", 155},    {"EPYC 7402", 180},    {"EPYC 7502", 180},    {"EPYC 7702", 200},
-	{"EPYC 7702P", 200},   {"EPYC 7742", 225},    {"EPYC 7313", 155},    {"EPYC 7443", 200},
-	{"EPYC 7543", 225},    {"EPYC 7713", 225},    {"EPYC 7763", 280},    {"EPYC 9354", 280},
-	{"EPYC 9454", 290},    {"EPYC 9554", 360},    {"EPYC 9654", 360},
+	{"E5-2620", 95},	 {"E5-2630", 95},	  {"E5-2640", 95},
+	{"E5-2650", 95},	 {"E5-2650L", 70},	  {"E5-2660", 95},
+	{"E5-2665", 115},	 {"E5-2670", 115},	  {"E5-2680", 130},
+	{"E5-2690", 135},	 {"E5-2620 v2", 80},	  {"E5-2630 v2", 80},
+	{"E5-2640 v2", 95},	 {"E5-2650 v2", 95},	  {"E5-2660 v2", 95},
+	{"E5-2670 v2", 115},	 {"E5-2680 v2", 115},	  {"E5-2690 v2", 130},
+	{"E5-2620 v3", 85},	 {"E5-2630 v3", 85},	  {"E5-2640 v3", 90},
+	{"E5-2650 v3", 105},	 {"E5-2660 v3", 105},	  {"E5-2670 v3", 120},
+	{"E5-2680 v3", 120},	 {"E5-2690 v3", 135},	  {"E5-2698 v3", 135},
+	{"E5-2699 v3", 145},	 {"E5-2620 v4", 85},	  {"E5-2630 v4", 85},
+	{"E5-2640 v4", 90},	 {"E5-2650 v4", 105},	  {"E5-2660 v4", 105},
+	{"E5-2680 v4", 120},	 {"E5-2690 v4", 135},	  {"E5-2698 v4", 135},
+	{"E5-2699 v4", 145},	 {"Silver 4110", 85},	  {"Silver 4114", 85},
+	{"Gold 5118", 105},	 {"Gold 6130", 125},	  {"Gold 6138", 125},
+	{"Gold 6140", 140},	 {"Gold 6142", 150},	  {"Gold 6148", 150},
+	{"Gold 6154", 200},	 {"Platinum 8160", 150},  {"Platinum 8168", 205},
+	{"Platinum 8176", 165},	 {"Platinum 8180", 205},  {"Silver 4208", 85},
+	{"Silver 4210", 85},	 {"Silver 4214", 85},	  {"Gold 5218", 125},
+	{"Gold 6230", 125},	 {"Gold 6240", 150},	  {"Gold 6248", 150},
+	{"Gold 6248R", 205},	 {"Gold 6252", 150},	  {"Gold 6258R", 205},
+	{"Platinum 8260", 165},	 {"Platinum 8268", 205},  {"Platinum 8276", 165},
+	{"Platinum 8280", 205},	 {"Silver 4310", 120},	  {"Silver 4314", 135},
+	{"Gold 5318Y", 165},	 {"Gold 6326", 185},	  {"Gold 6330", 205},
+	{"Gold 6338", 205},	 {"Gold 6342", 230},	  {"Gold 6348", 235},
+	{"Platinum 8358", 250},	 {"Platinum 8368", 270},  {"Platinum 8380", 270},
+	{"Platinum 8480+", 350}, {"Platinum 8490H", 350}, {"E-2176G", 80},
+	{"E-2288G", 95},	 {"E-2236", 80},	  {"E-2388G", 95},
+	{"E-2356G", 80},	 {"EPYC 7451", 180},	  {"EPYC 7551", 180},
+	{"EPYC 7601", 180},	 {"EPYC 7302", 155},	  {"EPYC 7402", 180},
+	{"EPYC 7502", 180},	 {"EPYC 7702", 200},	  {"EPYC 7702P", 200},
+	{"EPYC 7742", 225},	 {"EPYC 7313", 155},	  {"EPYC 7443", 200},
+	{"EPYC 7543", 225},	 {"EPYC 7713", 225},	  {"EPYC 7763", 280},
+	{"EPYC 9354", 280},	 {"EPYC 9454", 290},	  {"EPYC 9554", 360},
+	{"EPYC 9654", 360},
 };
 
 static bool is_alnum(char c)
@@ -244,8 +247,8 @@ int eg_cpu_model_choose(const struct eg_cpu_model_inputs *in, struct eg_cpu_mode
 	if (in->idle_watts >= 0) {
 		calibrated(in, &m);
 	} else if (!in->guest && tdp > 0) {
-		m.kind = curve && in->cpu->uarch != EG_UARCH_UNKNOWN ? EG_CPU_MODEL_UARCH
-								     : EG_CPU_MODEL_TDP;
+		m.kind = curve && in->cpu->uarch != EG_UARCH_UNKNOWN ? EG_CPU_MODEL_UARCH :
+								       EG_CPU_MODEL_TDP;
 		over_tdp(in->cpu, tdp, curve ? curve : curve_of(EG_UARCH_UNKNOWN), &m);
 	} else if (in->cpu->threads > 0) {
 		over_threads(in->cpu, in->guest, &m);

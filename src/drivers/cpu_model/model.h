@@ -20,9 +20,9 @@
 enum eg_cpu_model_kind {
 	EG_CPU_MODEL_CALIBRATED, /* two numbers of this machine and the universal curve */
 	EG_CPU_MODEL_UARCH,	 /* wall watts per watt of TDP, of the microarchitecture */
-	EG_CPU_MODEL_TDP,	 /* the same of all CPUs, where the microarchitecture has no curve */
-	EG_CPU_MODEL_THREAD,	 /* watts a hardware thread, of the microarchitecture */
-	EG_CPU_MODEL_VCPU,	 /* watts a vCPU, mean of a cloud: nothing is known */
+	EG_CPU_MODEL_TDP,    /* the same of all CPUs, where the microarchitecture has no curve */
+	EG_CPU_MODEL_THREAD, /* watts a hardware thread, of the microarchitecture */
+	EG_CPU_MODEL_VCPU,   /* watts a vCPU, mean of a cloud: nothing is known */
 };
 
 struct eg_cpu_model {
@@ -38,9 +38,9 @@ struct eg_cpu_model {
 
 struct eg_cpu_model_inputs {
 	const struct eg_cpu *cpu;
-	bool guest;		      /* a virtual machine: a curve over TDP would cover its host */
+	bool guest; /* a virtual machine: a curve over TDP would cover its host */
 	double idle_watts, full_watts; /* of this machine; negative: not given */
-	double tdp_watts;	      /* of one CPU package; negative: not given */
+	double tdp_watts;	       /* of one CPU package; negative: not given */
 };
 
 /*
