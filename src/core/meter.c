@@ -925,6 +925,14 @@ int eg_meter_diags(struct eg_meter *m, struct eg_diags *ret)
 	return r;
 }
 
+void eg_meter_diagnose(struct eg_meter *m, enum eg_diag_code code, const char *driver,
+		       const char *subject, const char *cure, const char *detail)
+{
+	pthread_mutex_lock(&m->lock);
+	eg_diag_add(&m->diags, code, driver, subject, cure, "%s", detail);
+	pthread_mutex_unlock(&m->lock);
+}
+
 void eg_meter_attributes(struct eg_meter *m, struct eg_attribute_sink *sink)
 {
 	for (size_t i = 0; i < m->n_slots; i++) {

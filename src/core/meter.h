@@ -69,6 +69,9 @@ const struct eg_driver *eg_meter_driver(const struct eg_meter *m, size_t index);
 const char *eg_meter_channel_name(const struct eg_meter *m, size_t index);
 /* Copies the diagnostics so far (of open and of sampling); the caller frees with eg_diags_free. */
 int eg_meter_diags(struct eg_meter *m, struct eg_diags *ret) EG_MUST_CHECK;
+/* Adds a diagnostic of the caller's own. */
+void eg_meter_diagnose(struct eg_meter *m, enum eg_diag_code code, const char *driver,
+		       const char *subject, const char *cure, const char *detail);
 /* Attributes of every driver that has some, by callback; slow drivers may take long. */
 void eg_meter_attributes(struct eg_meter *m, struct eg_attribute_sink *sink);
 
@@ -118,6 +121,7 @@ struct eg_result_channel {
 	const char *name;		 /* "DRIVER/DOMAIN", borrowed */
 	enum eg_role role;
 	int32_t of;			 /* index of the counted channel, or -1 */
+	int32_t part_of;		 /* index of the channel its driver puts it in, or -1 */
 	const char *why;		 /* static text or NULL */
 	bool has_value;			 /* false: no good reading in the window; no joules then */
 	enum eg_provenance provenance;	 /* weakest in it */

@@ -225,6 +225,7 @@ static void fill_channel(const struct eg_meter *m, const struct window *w, size_
 
 	*c = (struct eg_result_channel){
 		.ch = t->ch, .driver = t->driver, .name = m->name[i], .of = -1,
+		.part_of = t->part_of,
 		.provenance = t->ch->provenance, .mean_w = NAN, .max_w = NAN,
 		.uj = t->uj - k->uj, .est_uj = t->est_uj - k->est_uj,
 		.samples = t->samples - k->samples, .wraps = t->wraps - k->wraps,
@@ -273,7 +274,7 @@ static int reduce(const struct eg_meter *m, struct eg_result *res)
 		in[i] = (struct eg_boundary_in){
 			.ch = c->ch, .rank = m->track[i].rank + (hole ? 1000 : 0),
 			.usable = c->has_value && !(hole && is_wide(c->ch->component)),
-			.part_of = m->track[i].part_of};
+			.part_of = c->part_of};
 	}
 	eg_boundary_reduce(in, res->n, out);
 	/* A hole in the only channel there is: it is the total all the same, and flagged. */
