@@ -42,6 +42,11 @@ uint64_t eg_sim_shown(const struct eg_sim *sim, size_t channel);
  * cap. The patterns belong to sim.
  */
 size_t eg_sim_faults(const struct eg_sim *sim, struct eg_fault *ret, size_t cap);
+/*
+ * For perf counters with `fold`: somebody reads the counter at t, which folds its register. Reads of
+ * the plain file are noticed without it (inotify); a mounted tree calls it.
+ */
+void eg_sim_note_read(struct eg_sim *sim, size_t channel);
 /* Value file of a channel below the root, links resolved ("sys/devices/virtual/powercap/..."). */
 const char *eg_sim_path(const struct eg_sim *sim, size_t channel);
 const struct eg_scenario *eg_sim_scenario(const struct eg_sim *sim);
