@@ -20,10 +20,9 @@
 #define EG_UARCHES(X)                                                                              \
 	X(UNKNOWN, "unknown")                                                                      \
 	X(NEHALEM, "nehalem")                                                                      \
-	X(WESTMERE, "westmere") X(SANDYBRIDGE, "sandybridge") X(IVYBRIDGE, "ivybridge") X(         \
-		HASWELL, "haswell") X(BROADWELL, "broadwell") X(SKYLAKE,                           \
-								"skylake") X(CASCADELAKE,          \
-									     "cascadelake")        \
+	X(WESTMERE, "westmere")                                                                    \
+	X(SANDYBRIDGE, "sandybridge") X(IVYBRIDGE, "ivybridge") X(HASWELL, "haswell") X(           \
+		BROADWELL, "broadwell") X(SKYLAKE, "skylake") X(CASCADELAKE, "cascadelake")        \
 		X(COOPERLAKE, "cooperlake") X(KABYLAKE, "kabylake") X(COFFEELAKE, "coffeelake") X( \
 			COMETLAKE, "cometlake") X(ICELAKE, "icelake") X(TIGERLAKE, "tigerlake")    \
 			X(ROCKETLAKE, "rocketlake") X(ALDERLAKE, "alderlake") X(RAPTORLAKE,        \
