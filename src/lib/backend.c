@@ -180,7 +180,7 @@ int ergon_backend_get_info(ergon_context *ctx, const char *name, struct ergon_ba
 {
 	struct ergon_backend_info info = {.size = sizeof(info)};
 	struct backend b;
-	size_t index;
+	size_t index = 0;
 	int r = lib_check(ctx);
 
 	if (r == 0)
@@ -212,7 +212,7 @@ static void choose(ergon_context *ctx, size_t index, const char *why)
 static int choose_auto(ergon_context *ctx)
 {
 	struct backend b;
-	size_t native, null;
+	size_t native = 0, null = 0;
 
 	if (find_backend(ctx, "native", &b, &native) == 0 && available(ctx, &b)) {
 		choose(ctx, native, "auto: the machine's own interfaces answer");
@@ -237,7 +237,7 @@ static int choose_auto(ergon_context *ctx)
 int ergon_backend_select(ergon_context *ctx, const char *name)
 {
 	struct backend b;
-	size_t index;
+	size_t index = 0;
 	int r = lib_check(ctx);
 
 	if (r < 0)
