@@ -69,7 +69,7 @@ static const struct eg_nvml_verdict verdicts[] = {
 	{NVML_INVALID_ARGUMENT, EG_NVML_HANDLE, EG_STATUS_ERROR, EG_DIAG_SENSOR_ERROR, -EIO,
 	 "invalid argument", ""},
 	{NVML_NOT_SUPPORTED, EG_NVML_CALL, EG_STATUS_ERROR, EG_DIAG_SENSOR_UNSUPPORTED, -ENODEV,
-	 "not supported by this device", ""},
+	 "not supported by this device", EG_NVML_CURE_MUTE},
 	{NVML_NO_PERMISSION, EG_NVML_CALL, EG_STATUS_DENIED, EG_DIAG_SENSOR_BLOCKED, -EACCES,
 	 "no permission", CURE_ACCESS},
 	{NVML_NOT_FOUND, EG_NVML_HANDLE, EG_STATUS_NO_DATA, EG_DIAG_SENSOR_ABSENT, -ENODEV,

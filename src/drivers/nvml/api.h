@@ -163,7 +163,7 @@ int eg_nvml_resolve(const struct eg_loader *loader, void *lib, struct eg_nvml_ap
 enum eg_nvml_reach {
 	EG_NVML_CALL,	 /* this call on this device */
 	EG_NVML_HANDLE,	 /* the handle is to be looked up again */
-	EG_NVML_DEVICE,	 /* the device is gone, and its counter with it */
+	EG_NVML_DEVICE,	 /* the device is gone, until it comes back */
 	EG_NVML_SESSION, /* the library is to be initialised again */
 };
 struct eg_nvml_verdict {
@@ -175,6 +175,9 @@ struct eg_nvml_verdict {
 	const char *text; /* static */
 	const char *cure; /* static, "" where nothing helps */
 };
+#define EG_NVML_CURE_MUTE                                                                        \
+	"on a Jetson the hwmon driver reads the rails; a virtual GPU has no sensor: measure on " \
+	"its host"
 /* Never NULL: an unknown code is an unknown error. */
 const struct eg_nvml_verdict *eg_nvml_verdict(int rc);
 

@@ -6,6 +6,7 @@
  */
 #include "drivers/nvml/nvml.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #define MIG_MAX 16 /* MIG devices listed of one GPU; 7 or 8 exist today */
@@ -59,6 +60,21 @@ static void put_memory(const struct eg_nvml_api *api, const struct put *p, const
 	put_number(p, name, (double)used);
 }
 
+/* Of the GPU die (sensor 0); -ENODATA where the device does not tell. */
+int eg_nvml_temperature(const struct eg_nvml_api *api, nvml_device_t h, int32_t *ret_celsius)
+{
+	struct nvml_temperature t = {.version = NVML_TEMPERATURE_VERSION};
+	uint32_t v = 0;
+
+	if (api->temperature_v && api->temperature_v(h, &t) == NVML_OK)
+		*ret_celsius = t.celsius;
+	else if (api->temperature && api->temperature(h, 0, &v) == NVML_OK && v < 1000)
+		*ret_celsius = (int32_t)v;
+	else
+		return -ENODATA;
+	return 0;
+}
+
 static void put_load(const struct eg_nvml_api *api, const struct put *p, nvml_device_t h)
 {
 	static const struct {
@@ -68,18 +84,16 @@ static void put_load(const struct eg_nvml_api *api, const struct put *p, nvml_de
 		      {NVML_CLOCK_SM, "clock_sm_hz"},
 		      {NVML_CLOCK_MEMORY, "clock_memory_hz"},
 		      {NVML_CLOCK_VIDEO, "clock_video_hz"}};
-	struct nvml_temperature t = {.version = NVML_TEMPERATURE_VERSION};
 	struct nvml_utilization u = {0};
+	int32_t celsius;
 	uint32_t v = 0;
 
 	if (api->utilization && api->utilization(h, &u) == NVML_OK) {
 		put_number(p, "utilization_ratio", u.gpu / 100.0);
 		put_number(p, "memory_utilization_ratio", u.memory / 100.0);
 	}
-	if (api->temperature_v && api->temperature_v(h, &t) == NVML_OK)
-		put_number(p, "temperature_celsius", t.celsius);
-	else if (api->temperature && api->temperature(h, 0, &v) == NVML_OK)
-		put_number(p, "temperature_celsius", v);
+	if (eg_nvml_temperature(api, h, &celsius) == 0)
+		put_number(p, "temperature_celsius", celsius);
 	for (size_t i = 0; api->clock && i < EG_ARRAY_SIZE(clocks); i++)
 		if (api->clock(h, clocks[i].id, &v) == NVML_OK)
 			put_number(p, clocks[i].name, v * 1e6);

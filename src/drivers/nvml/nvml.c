@@ -7,7 +7,9 @@
  *
  * NVML's session is counted per process and may be ended under us; a device may be lost and come
  * back. Each is a status and a diagnostic for what it reaches, and is tried again with a back-off,
- * while the other GPUs go on.
+ * while the other GPUs go on. The epoch of readings never changes: whether the counter began again
+ * meanwhile shows in its value (core takes a step back for a reset), and to declare one where the
+ * counter only went on would count the joules since driver load once more.
  */
 #include "drivers/nvml/nvml.h"
 
@@ -20,7 +22,7 @@
 #define DRIVER "nvml"
 #define MAX_UW_DEFAULT	 1500000000ULL
 #define UPDATE_MS	 100
-#define FLAGS_EVERY_NS	 (100 * EG_NSEC_PER_MSEC)
+#define STATE_EVERY_NS	 (100 * EG_NSEC_PER_MSEC)
 #define RING_GUARD_NS	 (1500 * EG_NSEC_PER_MSEC) /* 119 samples, 17 ms apart under load: 2 s */
 #define RETRY_FIRST_NS	 EG_NSEC_PER_SEC
 #define RETRY_MAX_NS	 (60 * EG_NSEC_PER_SEC)
@@ -123,7 +125,6 @@ static int start_session(struct eg_instance *in)
 static int restart_session(struct eg_instance *in)
 {
 	const char *missing;
-	int rc;
 
 	if (in->ready && in->trouble != NVML_UNINITIALIZED)
 		in->api.shutdown();
@@ -135,13 +136,7 @@ static int restart_session(struct eg_instance *in)
 		if (load(in, &missing) < 0)
 			return NVML_VERSION_MISMATCH;
 	}
-	rc = start_session(in);
-	if (rc != NVML_OK)
-		return rc;
-	/* Joules counted before a reload of the driver say nothing about those after it. */
-	for (size_t i = 0; in->trouble != NVML_UNINITIALIZED && i < in->n; i++)
-		in->dev[i].epoch++;
-	return NVML_OK;
+	return start_session(in);
 }
 
 /* Looks up what was lost, by itself or with the whole session, not more often than allowed. */
@@ -206,8 +201,6 @@ static enum eg_status trouble(struct eg_instance *in, size_t i, const char *call
 		in->trouble = rc;
 		break;
 	case EG_NVML_DEVICE:
-		if (!d->gone)
-			d->epoch++;
 		d->gone = true;
 		atomic_store(&d->flags, atomic_load(&d->flags) | EG_FLAG_BIT(EG_FLAG_LOST));
 		drop_handle(in, d);
@@ -241,7 +234,6 @@ static void read_counter(struct eg_instance *in, size_t i, struct eg_sink *sink,
 	} else {
 		r.status = trouble(in, i, "nvmlDeviceGetTotalEnergyConsumption", rc, diags);
 	}
-	r.epoch = d->epoch;
 	eg_sink_put(sink, i, &r);
 }
 
@@ -305,8 +297,7 @@ static void read_ring(struct eg_instance *in, size_t i, struct eg_sink *sink,
 		struct eg_reading r = {.raw = p->bad ? 0 : p->mw,
 				       .t_ns = p->t_ns,
 				       .status = p->bad ? EG_STATUS_ERROR : EG_STATUS_OK,
-				       .bad = p->bad,
-				       .epoch = d->epoch};
+				       .bad = p->bad};
 
 		d->last_ns = p->t_ns;
 		eg_sink_put(sink, i, &r);
@@ -338,18 +329,20 @@ static void read_gauge(struct eg_instance *in, size_t i, struct eg_sink *sink,
 	} else {
 		r.status = trouble(in, i, call, rc, diags);
 	}
-	r.epoch = d->epoch;
 	eg_sink_put(sink, i, &r);
 }
 
-static void refresh_flags(struct eg_instance *in, struct eg_nvml_device *d)
+static void refresh_state(struct eg_instance *in, struct eg_nvml_device *d)
 {
 	uint64_t now = eg_clock_ns(&in->env->clock), reasons = 0;
 	uint32_t mode = 1, flags = 0;
+	int32_t celsius = EG_NVML_NO_CELSIUS;
 
-	if (!d->handle || (d->flags_ns && now - d->flags_ns < FLAGS_EVERY_NS))
+	if (!d->handle)
+		atomic_store(&d->celsius, EG_NVML_NO_CELSIUS);
+	if (!d->handle || (d->state_ns && now - d->state_ns < STATE_EVERY_NS))
 		return;
-	d->flags_ns = now;
+	d->state_ns = now;
 	if (in->api.reasons && in->api.reasons(d->handle, &reasons) == NVML_OK &&
 	    (reasons & NVML_REASONS_THROTTLED))
 		flags |= EG_FLAG_BIT(EG_FLAG_THROTTLED);
@@ -360,6 +353,9 @@ static void refresh_flags(struct eg_instance *in, struct eg_nvml_device *d)
 	if (d->gone)
 		flags |= EG_FLAG_BIT(EG_FLAG_LOST);
 	atomic_store(&d->flags, flags);
+	if (eg_nvml_temperature(&in->api, d->handle, &celsius) < 0)
+		celsius = EG_NVML_NO_CELSIUS;
+	atomic_store(&d->celsius, celsius);
 }
 
 static void nvml_read(struct eg_instance *in, struct eg_sink *sink, struct eg_diags *diags)
@@ -372,8 +368,7 @@ static void nvml_read(struct eg_instance *in, struct eg_sink *sink, struct eg_di
 
 		if (!in->ready || in->trouble || !d->handle) {
 			struct eg_reading r = {.t_ns = eg_clock_ns(&in->env->clock),
-					       .status = EG_STATUS_ERROR,
-					       .epoch = d->epoch};
+					       .status = EG_STATUS_ERROR};
 
 			eg_sink_put(sink, i, &r);
 		} else if (d->way == EG_NVML_COUNTER) {
@@ -382,7 +377,7 @@ static void nvml_read(struct eg_instance *in, struct eg_sink *sink, struct eg_di
 			read_gauge(in, i, sink, diags);
 		}
 		if (in->ready && !in->trouble)
-			refresh_flags(in, d);
+			refresh_state(in, d);
 		all = all && d->handle && !in->trouble;
 	}
 	if (all)
@@ -525,7 +520,7 @@ static void add_device(struct eg_instance *in, unsigned index, uint64_t update_n
 			    "%s has neither an energy counter nor a ring of power samples: its power "
 			    "is sampled at the reads alone",
 			    d->name);
-	refresh_flags(in, d);
+	refresh_state(in, d);
 	in->n++;
 }
 
@@ -555,9 +550,7 @@ static int find_devices(struct eg_instance *in, uint64_t update_ns, struct eg_di
 	if (in->n > 0)
 		return 0;
 	eg_diag_add(diags, EG_DIAG_SENSOR_UNSUPPORTED, DRIVER, in->soname,
-		    "on a Jetson the rails are read by the hwmon driver; a virtual GPU has no power "
-		    "sensor: measure on its host",
-		    "NVML initialises, but no GPU of it tells energy or power");
+		    EG_NVML_CURE_MUTE, "NVML initialises, but no GPU of it tells energy or power");
 	return -ENODEV;
 }
 
@@ -668,6 +661,17 @@ static uint32_t nvml_flags(const struct eg_instance *in, size_t channel)
 	return channel < in->n ? atomic_load(&in->dev[channel].flags) : 0;
 }
 
+static int nvml_temperature(const struct eg_instance *in, size_t channel, double *ret_celsius)
+{
+	int32_t celsius = channel < in->n ? atomic_load(&in->dev[channel].celsius)
+					  : EG_NVML_NO_CELSIUS;
+
+	if (celsius == EG_NVML_NO_CELSIUS)
+		return -ENODATA;
+	*ret_celsius = celsius;
+	return 0;
+}
+
 static const struct eg_option options[] = {
 	{"update_ms", EG_OPTION_U64, "100",
 	 "how often the energy counter or power sensor moves; 10 to 100 ms by model"},
@@ -687,5 +691,6 @@ const struct eg_driver eg_driver_nvml = {
 	.read = nvml_read,
 	.attributes = eg_nvml_attributes,
 	.flags = nvml_flags,
+	.temperature = nvml_temperature,
 	.close = nvml_close,
 };

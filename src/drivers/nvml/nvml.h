@@ -11,6 +11,7 @@
 #include "drivers/nvml/decode.h"
 
 #define EG_NVML_DEVICES_MAX 64
+#define EG_NVML_NO_CELSIUS  INT32_MIN
 
 /* How a device's power or energy is read. */
 enum eg_nvml_way {
@@ -28,9 +29,9 @@ struct eg_nvml_device {
 	bool module;	  /* the sensor covers CPU and GPU */
 	bool gone;	  /* the driver said lost or reset required */
 	uint64_t last_ns; /* newest point put, interval clock */
-	uint32_t epoch;
-	uint64_t flags_ns;	/* when the throttle reasons were last asked */
+	uint64_t state_ns;	/* when throttle reasons and temperature were last asked */
 	_Atomic uint32_t flags; /* read by flags() from any thread */
+	_Atomic int32_t celsius; /* EG_NVML_NO_CELSIUS: unknown */
 };
 
 struct eg_instance {
@@ -51,6 +52,7 @@ struct eg_instance {
 	struct eg_nvml_point point[EG_NVML_RING_MAX];
 };
 
+int eg_nvml_temperature(const struct eg_nvml_api *api, nvml_device_t h, int32_t *ret_celsius);
 void eg_nvml_attributes(struct eg_instance *in, struct eg_attribute_sink *sink);
 
 #endif
