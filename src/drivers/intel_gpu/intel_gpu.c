@@ -143,6 +143,21 @@ static int open_counter(const struct eg_fs *fs, struct counter *c)
 	return 0;
 }
 
+static const char *device_of(const struct counter *c)
+{
+	return c->device[0] ? c->device : c->entry;
+}
+
+/* A second counter that calls itself the same thing: nobody knows what it is beside the first. */
+static bool seen_before(const struct eg_instance *in, const struct counter *c)
+{
+	for (size_t k = 0; k < in->n; k++)
+		if (in->counter[k].part == c->part && strcmp(in->counter[k].name, c->name) == 0 &&
+		    strcmp(device_of(&in->counter[k]), device_of(c)) == 0)
+			return true;
+	return false;
+}
+
 /* Adds the counters of one chip. */
 static int add_chip(struct eg_instance *in, const char *entry, struct eg_diags *diags)
 {
@@ -180,6 +195,8 @@ static int add_chip(struct eg_instance *in, const char *entry, struct eg_diags *
 			continue;
 		}
 		chip.part = part_of_card(fs, &chip);
+		if (seen_before(in, &chip))
+			chip.part = PART_OTHER;
 		describe_channel(fs, &chip, &in->channel[in->n]);
 		in->may_block |= eg_fs_may_block(fs, chip.fd);
 		in->counter[in->n++] = chip;
@@ -193,11 +210,6 @@ static int add_chip(struct eg_instance *in, const char *entry, struct eg_diags *
 }
 
 /* ---- naming ---- */
-
-static const char *device_of(const struct counter *c)
-{
-	return c->device[0] ? c->device : c->entry;
-}
 
 /* Cards are numbered in the order of their first chip; the PCI address is what stays. */
 static unsigned card_number(const struct eg_instance *in, size_t i)
@@ -217,18 +229,6 @@ static unsigned card_number(const struct eg_instance *in, size_t i)
 	return number;
 }
 
-/* A second counter that calls itself the same thing: its file is its name. */
-static bool same_part_before(const struct eg_instance *in, size_t i)
-{
-	const struct counter *c = &in->counter[i];
-
-	for (size_t k = 0; k < i; k++)
-		if (in->counter[k].part == c->part && strcmp(in->counter[k].name, c->name) == 0 &&
-		    strcmp(device_of(&in->counter[k]), device_of(c)) == 0)
-			return true;
-	return false;
-}
-
 static void name_channels(struct eg_instance *in)
 {
 	for (size_t i = 0; i < in->n; i++) {
@@ -241,7 +241,7 @@ static void name_channels(struct eg_instance *in)
 			snprintf(part, sizeof(part), "-%s", c->name + 5);
 		else if (c->part == PART_PACKAGE)
 			snprintf(part, sizeof(part), "-package");
-		if (c->part == PART_OTHER || same_part_before(in, i))
+		if (c->part == PART_OTHER)
 			snprintf(part, sizeof(part), "-%.10s-energy%u", c->name, c->index);
 		snprintf(ch->domain, sizeof(ch->domain), "gpu-%u%s", card_number(in, i), part);
 		snprintf(ch->device, sizeof(ch->device), "%s%s%s", prefix, device_of(c), part);

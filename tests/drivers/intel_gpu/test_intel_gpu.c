@@ -114,6 +114,7 @@ static void test_xe(void **state)
 	assert_int_equal(r->ch[3].part_of, 2);
 	assert_int_equal(r->ch[4].part_of, -1);
 	assert_int_equal(r->ch[6].part_of, 5);
+	assert_int_equal(r->ch[7].part_of, 5);
 	rig_free(r);
 }
 
