@@ -991,36 +991,61 @@ int eg_scenario_named(const char *name, struct eg_scenario **ret)
 	return -ENOENT;
 }
 
-static int load_file(const char *path, struct eg_scenario **ret, struct eg_scenario_error *error)
+static int read_file(const char *path, char **ret_text, size_t *ret_len)
 {
 	eg_autofree char *text = malloc(EG_SCENARIO_TEXT_MAX + 1);
 	eg_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
 	size_t len = 0;
-	const char *base = strrchr(path, '/');
+	ssize_t n = 1;
 
 	if (!text)
 		return -ENOMEM;
 	if (fd < 0)
 		return -errno;
-	while (len <= EG_SCENARIO_TEXT_MAX) {
-		ssize_t n = read(fd, text + len, EG_SCENARIO_TEXT_MAX + 1 - len);
-
+	while (n && len <= EG_SCENARIO_TEXT_MAX) {
+		n = read(fd, text + len, EG_SCENARIO_TEXT_MAX + 1 - len);
 		if (n < 0)
 			return -errno;
-		if (n == 0)
-			break;
 		len += (size_t)n;
 	}
-	return eg_scenario_parse(text, len, base ? base + 1 : path, ret, error);
+	if (len > EG_SCENARIO_TEXT_MAX)
+		return -EFBIG;
+	text[len] = '\0';
+	*ret_text = eg_take_ptr(text);
+	*ret_len = len;
+	return 0;
+}
+
+int eg_scenario_read(const char *file_or_name, char **ret_text, size_t *ret_len)
+{
+	const struct eg_shipped_scenario *s = eg_shipped_scenarios;
+	char *text;
+
+	if (strpbrk(file_or_name, "/."))
+		return read_file(file_or_name, ret_text, ret_len);
+	while (s->name && strcmp(s->name, file_or_name) != 0)
+		s++;
+	if (!s->name)
+		return -ENOENT;
+	text = strdup(s->text);
+	if (!text)
+		return -ENOMEM;
+	*ret_text = text;
+	*ret_len = strlen(text);
+	return 0;
 }
 
 int eg_scenario_load(const char *file_or_name, struct eg_scenario **ret,
 		     struct eg_scenario_error *error)
 {
+	const char *base = strrchr(file_or_name, '/');
+	eg_autofree char *text = NULL;
+	size_t len;
+	int r;
+
 	*error = (struct eg_scenario_error){0};
-	if (!strpbrk(file_or_name, "/."))
-		return eg_scenario_named(file_or_name, ret);
-	return load_file(file_or_name, ret, error);
+	r = eg_scenario_read(file_or_name, &text, &len);
+	return r < 0 ? r : eg_scenario_parse(text, len, base ? base + 1 : file_or_name, ret, error);
 }
 
 int eg_scenario_channel(const struct eg_scenario *sc, const char *id)

@@ -138,7 +138,12 @@ int eg_scenario_parse(const char *text, size_t len, const char *name, struct eg_
 		      struct eg_scenario_error *error) EG_MUST_CHECK;
 /* A shipped scenario by name; -ENOENT no such. */
 int eg_scenario_named(const char *name, struct eg_scenario **ret) EG_MUST_CHECK;
-/* File, or shipped scenario where no '/' and no '.' is in it. Errors of open(2), EINVAL, ENOENT. */
+/*
+ * Text of a scenario: a file, or a shipped one where no '/' and no '.' is in the word. The caller
+ * frees *ret_text (NUL terminated). Errors of open(2) and read(2); -EFBIG; -ENOENT no such name.
+ */
+int eg_scenario_read(const char *file_or_name, char **ret_text, size_t *ret_len) EG_MUST_CHECK;
+/* Reads and parses; errors of both. */
 int eg_scenario_load(const char *file_or_name, struct eg_scenario **ret,
 		     struct eg_scenario_error *error) EG_MUST_CHECK;
 struct eg_scenario *eg_scenario_free(struct eg_scenario *sc);
