@@ -217,6 +217,7 @@ static int open_drivers(struct eg_meter *m, const struct eg_driver *const *drive
 		start_openings(m, drivers, all);
 	complete = await_openings(m, all);
 	m->abandoned = !complete;
+	m->left_behind = complete ? NULL : all;
 	for (size_t i = 0; i < all->n; i++) {
 		struct opening *o = &all->item[i];
 		bool done;

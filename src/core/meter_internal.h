@@ -44,8 +44,8 @@ struct slot {
 /* A window's memory of one track at its begin, and what it watched since. */
 struct mark {
 	uint64_t uj, est_uj, gap_ns, samples, bad, wraps, resets, gaps, held, suspends, ceilings;
-	double step_var_j2, p2s;
-	uint64_t p_ns, uw;
+	double step2_j2, d1_w2, d2_w2, p2s;
+	uint64_t n_d1, n_d2, p_ns, uw;
 	/*
 	 * Had it a fresh reading at the begin? If not, the first step inside reaches back before the
 	 * window: the mark is taken again after it, and the time up to it is a gap.
@@ -89,6 +89,7 @@ struct eg_meter {
 	struct eg_diags diags;
 	uint64_t guard_ns;
 	bool abandoned; /* a driver hangs: its memory, and so ours, can never be freed */
+	void *left_behind; /* the openings with the one that hangs */
 
 	pthread_mutex_t lock;
 	pthread_cond_t done; /* a worker finished, or the sampling thread shall look */

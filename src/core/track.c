@@ -141,6 +141,22 @@ static void integrate_diag(const struct eg_track *t, const struct eg_integrate_s
 			    (double)s->dt_ns / 1e9);
 }
 
+/* Sums from which a window tells how well its samples follow the power. */
+static void note_steps(struct eg_track *t, double p0, double p1, double dt)
+{
+	double d1 = p1 - p0, d2 = p1 - (double)t->before_uw / 1e6;
+
+	t->step2_j2 += d1 * d1 * dt * dt;
+	t->d1_w2 += d1 * d1;
+	t->n_d1++;
+	if (t->have_before) {
+		t->d2_w2 += d2 * d2;
+		t->n_d2++;
+	}
+	t->before_uw = (uint64_t)(p0 * 1e6 + 0.5);
+	t->have_before = true;
+}
+
 static bool feed_gauge(struct eg_track *t, const struct eg_integrate_config *cfg,
 		       const struct eg_reading *r, uint64_t awake_ns, struct eg_diags *diags)
 {
@@ -156,12 +172,14 @@ static bool feed_gauge(struct eg_track *t, const struct eg_integrate_config *cfg
 	t->suspends += s.event == EG_INTEGRATE_SUSPEND;
 	t->held += s.event == EG_INTEGRATE_HELD;
 	t->ceilings += s.event == EG_INTEGRATE_CEILING;
+	if (s.event != EG_INTEGRATE_STEP && s.event != EG_INTEGRATE_REPLACED)
+		t->have_before = false;
 	if (r->bad || s.event == EG_INTEGRATE_CEILING) {
 		t->bad++;
 		return false;
 	}
 	if (s.event == EG_INTEGRATE_STEP) {
-		t->step_var_j2 += (p1 - p0) * (p1 - p0) * dt * dt / 12;
+		note_steps(t, p0, p1, dt);
 		t->p2s += (p0 * p0 + p0 * p1 + p1 * p1) / 3 * dt;
 		t->p_ns += s.dt_ns;
 	}

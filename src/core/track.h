@@ -23,8 +23,16 @@ struct eg_track {
 	uint64_t uj, est_uj, gap_ns;
 	uint64_t samples, bad, wraps, resets, gaps, held, suspends, ceilings, failed;
 	uint64_t longest_dt_ns;	   /* between two good readings; windows reset it as they look */
-	double step_var_j2, p2s;   /* see eg_window_facts; p2s: sum of W^2 s */
-	uint64_t p_ns;		   /* time behind p2s */
+	double p2s;		   /* sum of W^2 s */
+	uint64_t p_ns;		   /* time behind it */
+	/*
+	 * How the samples of a gauge differ: sums of (step x dt)^2 in J^2, and of the squared
+	 * differences to the last and to the last but one, in W^2, with their numbers.
+	 */
+	double step2_j2, d1_w2, d2_w2;
+	uint64_t n_d1, n_d2;
+	uint64_t before_uw;	   /* the last but one */
+	bool have_before;
 
 	/* The last reading, and the last one that was a value. */
 	enum eg_status status;

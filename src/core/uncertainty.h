@@ -24,7 +24,7 @@ struct eg_window_facts {
 	uint64_t seconds_ns;	/* length of the window */
 	uint64_t gap_ns;
 	uint64_t samples;
-	double step_var_j2;	/* sum over samples of (delta power x dt)^2 / 12 of integrated gauges */
+	double step_var_j2;	/* variance of the integration of samples of a gauge, J^2 */
 	double edge_w;		/* power that may have been flowing at the edges: the larger of the
 				   window's rms power and the last known power before it, W */
 	double edge_step_w;	/* |power at end - power at begin| of a gauge, W */

@@ -14,6 +14,7 @@
 #define SHORT_NS (10 * EG_NSEC_PER_SEC)
 #define FEW_SAMPLES 10
 #define DRIFT_CELSIUS 10.0
+#define ENOUGH_STEPS 8 /* of a gauge, to tell how its samples hang together */
 
 /* FNV-1a; only to find a name among thousands without comparing each. */
 static uint64_t hash_name(const char *s)
@@ -47,7 +48,8 @@ static void set_mark(struct mark *k, const struct eg_track *t, uint64_t begin_ns
 			   .samples = t->samples, .bad = t->bad, .wraps = t->wraps,
 			   .resets = t->resets, .gaps = t->gaps, .held = t->held,
 			   .suspends = t->suspends, .ceilings = t->ceilings,
-			   .step_var_j2 = t->step_var_j2, .p2s = t->p2s, .p_ns = t->p_ns,
+			   .step2_j2 = t->step2_j2, .d1_w2 = t->d1_w2, .d2_w2 = t->d2_w2,
+			   .n_d1 = t->n_d1, .n_d2 = t->n_d2, .p2s = t->p2s, .p_ns = t->p_ns,
 			   .based = t->samples &&
 				    t->ok_t_ns + edge_slack_ns(t->ch) >= begin_ns,
 			   .uw = t->uw, .have_uw = t->have_uw, .celsius = t->celsius,
@@ -214,6 +216,35 @@ static double edge_watts(const struct eg_track *t, const struct mark *k, double 
 	return w;
 }
 
+/*
+ * Variance of the trapezoid over samples, from how the samples differ. Take the power between them
+ * for a process whose correlation falls by x from one sample to the next. Its differences over two
+ * samples are then 1 + x times those over one, which tells x; and the long-run variance of the error
+ * per sample is ((1 + x) / (1 - x) - 2 / a) / (2 (1 - x)) times the mean squared step, a = -ln x:
+ * 1/12 where samples follow the power (x to 1: a step at an unknown moment), 1/2 where they are
+ * strangers to each other (x = 0: each sample stands alone). What is faster than the samples
+ * and never met by one cannot be known from them.
+ */
+static double sampling_variance_j2(const struct eg_track *t, const struct mark *k)
+{
+	double d1 = t->d1_w2 - k->d1_w2, d2 = t->d2_w2 - k->d2_w2, x = 0, a;
+	uint64_t n1 = t->n_d1 - k->n_d1, n2 = t->n_d2 - k->n_d2;
+
+	if (n2 < ENOUGH_STEPS) { /* too few to tell: as the channel was since the begin */
+		d1 = t->d1_w2;
+		d2 = t->d2_w2;
+		n1 = t->n_d1;
+		n2 = t->n_d2;
+	}
+	if (n2 >= ENOUGH_STEPS && d1 > 0)
+		x = d2 / (double)n2 / (d1 / (double)n1) - 1;
+	if (x >= 0.99)
+		return (t->step2_j2 - k->step2_j2) / 12;
+	x = fmax(x, 1e-3);
+	a = -log(x);
+	return (t->step2_j2 - k->step2_j2) * ((1 + x) / (1 - x) - 2 / a) / (2 * (1 - x));
+}
+
 static void fill_channel(const struct eg_meter *m, const struct window *w, size_t i,
 			 uint64_t end_ns, struct eg_result_channel *c)
 {
@@ -246,7 +277,7 @@ static void fill_channel(const struct eg_meter *m, const struct window *w, size_
 	c->max_w = k->have_max ? fmax((double)k->max_uw / 1e6, mean_w) : c->mean_w;
 	facts = (struct eg_window_facts){
 		.uj = c->uj, .est_uj = c->est_uj, .seconds_ns = seconds_ns, .gap_ns = c->gap_ns,
-		.samples = c->samples, .step_var_j2 = t->step_var_j2 - k->step_var_j2,
+		.samples = c->samples, .step_var_j2 = sampling_variance_j2(t, k),
 		.edge_w = edge_watts(t, k, mean_w, seconds_ns),
 		.edge_step_w = k->have_uw && t->have_uw
 				       ? fabs((double)t->uw - (double)k->uw) / 1e6 : 0};

@@ -1,0 +1,710 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The meter against a known truth: windows of every kind, gaps, resets, hangs, snapshots, selection,
+ * and whether the stated uncertainty is honest.
+ */
+#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "rig.h"
+
+static struct rig *rig;
+
+static int setup(void **state)
+{
+	rig = rig_new();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	rig_free(rig);
+	return 0;
+}
+
+static struct eg_result *end(const char *name)
+{
+	struct eg_result *res = NULL;
+
+	assert_int_equal(eg_meter_end(rig->meter, name, &res), 0);
+	return res;
+}
+
+static bool has_flag(uint32_t flags, enum eg_flag f)
+{
+	return flags & EG_FLAG_BIT(f);
+}
+
+static void assert_near(double value, double truth, double tolerance)
+{
+	if (fabs(value - truth) > tolerance)
+		fail_msg("%.3f, expected %.3f +- %.3f", value, truth, tolerance);
+}
+
+/* ---- windows ---- */
+
+static void counters_exact(void **state)
+{
+	struct eg_result *res;
+
+	rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, "300W")->ch.update_ns = 0;
+	rig_counter(rig, "dram-0", "cpu-0", EG_COMPONENT_DRAM, "25W")->ch.update_ns = 0;
+	rig_open(rig, NULL);
+	assert_int_equal(eg_meter_begin(rig->meter, "w"), 0);
+	rig_run(rig, 3600 * SECOND, 15 * SECOND); /* four wraps of the package */
+	res = end("w");
+	assert_true(res->has_total);
+	assert_int_equal(res->total_provenance, EG_PROVENANCE_MEASURED);
+	assert_near((double)res->channel[0].uj, 300e6 * 3600, 62);
+	assert_near((double)res->channel[1].uj, 25e6 * 3600, 62);
+	assert_int_equal(res->channel[0].wraps, 4);
+	assert_int_equal(res->channel[0].gap_ns, 0);
+	assert_near((double)res->total_uj, 325e6 * 3600, 124);
+	assert_near(res->total_mean_w, 325, 1e-3);
+	assert_near(res->total_max_w, 325, 1e-3);
+	assert_int_equal(res->seconds_ns, 3600 * SECOND);
+	eg_result_free(res);
+}
+
+/* Back to back windows sum to the enclosing one, exactly; nested ones do not disturb. */
+static void windows_sum(void **state)
+{
+	char name[16], next[16];
+	uint64_t sum = 0, est = 0, t = 0;
+	struct eg_result *res;
+
+	rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE,
+		    "idle-active idle=20W active=150W slot=50ms share=0.4 seed=3");
+	rig_gauge(rig, "gpu-0", "gpu-x", EG_COMPONENT_GPU, "sine mean=200W amplitude=100W period=7s");
+	rig_open(rig, NULL);
+	assert_int_equal(eg_meter_begin(rig->meter, "all"), 0);
+	assert_int_equal(eg_meter_begin(rig->meter, "0"), 0);
+	for (int i = 0; i < 200; i++) {
+		t += (uint64_t)(1 + i * 7919 % 400) * 1000000;
+		rig_at(rig, t);
+		snprintf(name, sizeof(name), "%d", i);
+		snprintf(next, sizeof(next), "%d", i + 1);
+		if (i % 3 == 0) {
+			assert_int_equal(eg_meter_begin(rig->meter, "nested"), 0);
+			eg_result_free(end("nested"));
+		}
+		assert_int_equal(eg_meter_next(rig->meter, name, i == 199 ? "0" : next, &res), 0);
+		sum += res->total_uj;
+		est += res->total_est_uj;
+		eg_result_free(res);
+	}
+	res = end("all");
+	assert_true(res->total_uj == sum);
+	assert_int_equal(est, 0);
+	eg_result_free(res);
+	assert_int_equal(eg_meter_cancel(rig->meter, "0"), 0);
+}
+
+static void window_errors(void **state)
+{
+	char name[EG_WINDOW_NAME_MAX + 1];
+	struct eg_result *res = NULL;
+
+	rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, "10W");
+	rig_open(rig, NULL);
+	memset(name, 'x', sizeof(name));
+	name[EG_WINDOW_NAME_MAX] = '\0';
+	assert_int_equal(eg_meter_begin(rig->meter, ""), -EINVAL);
+	assert_int_equal(eg_meter_begin(rig->meter, name), -ENAMETOOLONG);
+	assert_int_equal(eg_meter_begin(rig->meter, "a"), 0);
+	assert_int_equal(eg_meter_begin(rig->meter, "a"), -EEXIST);
+	assert_int_equal(eg_meter_end(rig->meter, "b", &res), -ENOENT);
+	assert_int_equal(eg_meter_peek(rig->meter, "b", &res), -ENOENT);
+	assert_int_equal(eg_meter_cancel(rig->meter, "b"), -ENOENT);
+	assert_int_equal(eg_meter_next(rig->meter, "b", "c", &res), -ENOENT);
+	assert_int_equal(eg_meter_begin(rig->meter, "c"), 0);
+	assert_int_equal(eg_meter_next(rig->meter, "a", "c", &res), -EEXIST);
+	assert_null(res);
+	assert_int_equal(eg_meter_add_units(rig->meter, "b", "records", 1), -ENOENT);
+	assert_int_equal(eg_meter_add_units(rig->meter, "a", "", 1), -EINVAL);
+	assert_int_equal(eg_meter_add_units(rig->meter, "a", "records", 5), 0);
+	assert_int_equal(eg_meter_add_units(rig->meter, "a", "records", 7), 0);
+	assert_int_equal(eg_meter_add_units(rig->meter, "a", "records", UINT64_MAX), -EOVERFLOW);
+	for (int i = 1; i < EG_UNITS_MAX; i++) {
+		snprintf(name, sizeof(name), "u%d", i);
+		assert_int_equal(eg_meter_add_units(rig->meter, "a", name, 1), 0);
+	}
+	assert_int_equal(eg_meter_add_units(rig->meter, "a", "one more", 1), -ENOSPC);
+	/* "next" onto its own name begins anew */
+	rig_at(rig, SECOND);
+	assert_int_equal(eg_meter_next(rig->meter, "a", "a", &res), 0);
+	assert_int_equal(res->n_units, EG_UNITS_MAX);
+	assert_string_equal(res->units[0].name, "records");
+	assert_int_equal(res->units[0].count, 12);
+	eg_result_free(res);
+	rig_at(rig, 2 * SECOND);
+	res = end("a");
+	assert_int_equal(res->n_units, 0);
+	assert_near((double)res->total_uj, 10e6, 20000);
+	assert_true(has_flag(res->flags, EG_FLAG_SHORT));
+	eg_result_free(res);
+}
+
+static void thousand_open(void **state)
+{
+	char name[16];
+
+	rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, "100W")->ch.update_ns = 0;
+	rig_open(rig, NULL);
+	for (int i = 0; i < 1000; i++) {
+		rig_at(rig, (uint64_t)i * 1000000);
+		snprintf(name, sizeof(name), "w%d", i);
+		assert_int_equal(eg_meter_begin(rig->meter, name), 0);
+	}
+	rig_at(rig, 2 * SECOND);
+	for (int i = 999; i >= 0; i--) {
+		struct eg_result *res;
+
+		snprintf(name, sizeof(name), "w%d", i);
+		res = end(name);
+		assert_near((double)res->total_uj, 100e3 * (2000 - i), 124);
+		eg_result_free(res);
+	}
+	for (int i = 0; i < EG_WINDOWS_MAX; i++) {
+		snprintf(name, sizeof(name), "x%d", i);
+		assert_int_equal(eg_meter_begin(rig->meter, name), 0);
+	}
+	assert_int_equal(eg_meter_begin(rig->meter, "too many"), -ENOSPC);
+}
+
+/* ---- what goes wrong ---- */
+
+/* Away at the begin: what was used before the window is not in it, and the time is a gap. */
+static void vanish_and_return(void **state)
+{
+	struct rig_channel *c;
+	struct eg_result *res;
+
+	c = rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, "100W");
+	c->ch.update_ns = 0;
+	rig_open(rig, NULL);
+	assert_int_equal(eg_meter_begin(rig->meter, "outer"), 0);
+	rig_run(rig, 5 * SECOND, SECOND);
+	c->absent = true;
+	rig_run(rig, 10 * SECOND, SECOND);
+	assert_int_equal(eg_meter_begin(rig->meter, "inner"), 0);
+	rig_run(rig, 12 * SECOND, SECOND);
+	c->absent = false;
+	rig_run(rig, 20 * SECOND, SECOND);
+	res = end("inner");
+	assert_true(res->has_total);
+	assert_near((double)res->total_uj, 7e8, 124); /* from 13 s on */
+	assert_true(res->channel[0].gap_ns == 3 * SECOND);
+	assert_true(has_flag(res->channel[0].flags, EG_FLAG_GAP));
+	assert_near(res->channel[0].mean_w, 100, 0.01);
+	eg_result_free(res);
+	/* The outer one has it all: the counter went on counting, and 8 s hold no second wrap. */
+	res = end("outer");
+	assert_near((double)res->total_uj, 20e8, 124);
+	assert_int_equal(res->channel[0].gap_ns, 0);
+	eg_result_free(res);
+
+	/* Gone at the end: what is known, and since when it is not. */
+	assert_int_equal(eg_meter_begin(rig->meter, "last"), 0);
+	rig_run(rig, 24 * SECOND + 1, SECOND);
+	eg_meter_sample(rig->meter, true);
+	c->absent = true;
+	rig_run(rig, 30 * SECOND, SECOND);
+	res = end("last");
+	assert_near((double)res->total_uj, 4e8, 200);
+	assert_near((double)res->channel[0].gap_ns, 6e9, 2);
+	assert_true(has_flag(res->channel[0].flags, EG_FLAG_LOST));
+	eg_result_free(res);
+
+	/* Never there: no value at all, and no total. */
+	assert_int_equal(eg_meter_begin(rig->meter, "none"), 0);
+	rig_run(rig, 40 * SECOND, SECOND);
+	res = end("none");
+	assert_false(res->has_total);
+	assert_false(res->channel[0].has_value);
+	assert_int_equal(res->channel[0].role, EG_ROLE_UNUSABLE);
+	eg_result_free(res);
+}
+
+static void gauge_held(void **state)
+{
+	struct rig_channel *c;
+	struct eg_result *res;
+
+	c = rig_gauge(rig, "psu-1", "psu-1", EG_COMPONENT_PSU, "500W");
+	rig_open(rig, NULL);
+	assert_int_equal(eg_meter_begin(rig->meter, "w"), 0);
+	rig_run(rig, 10 * SECOND, SECOND);
+	c->absent = true;
+	rig_run(rig, 3600 * SECOND, SECOND);
+	c->absent = false;
+	eg_meter_sample(rig->meter, false);
+	rig_run(rig, 3610 * SECOND, SECOND);
+	res = end("w");
+	/* T26: held joules only up to the limit (the reference adds 1.8 MJ) */
+	assert_near((double)res->channel[0].est_uj, 500e6 * 60, 1);
+	assert_near((double)res->channel[0].uj, 500e6 * 19, 1);
+	assert_near((double)res->channel[0].gap_ns, (3600 - 9 - 60) * 1e9, 1);
+	assert_int_equal(res->channel[0].provenance, EG_PROVENANCE_ESTIMATED);
+	assert_true(has_flag(res->channel[0].flags, EG_FLAG_HELD));
+	assert_true(has_flag(res->channel[0].flags, EG_FLAG_GAP));
+	assert_near(res->channel[0].mean_w, 500, 0.01);
+	eg_result_free(res);
+}
+
+static void bad_readings(void **state)
+{
+	struct rig_channel *c;
+	struct eg_result *res;
+
+	c = rig_gauge(rig, "chassis", "node", EG_COMPONENT_CHASSIS, "100W");
+	rig_open(rig, NULL);
+	assert_int_equal(eg_meter_begin(rig->meter, "w"), 0);
+	rig_at(rig, SECOND);
+	c->bad_value = NAN;
+	eg_meter_sample(rig->meter, false);
+	rig_at(rig, 2 * SECOND);
+	c->bad_value = -50;
+	eg_meter_sample(rig->meter, false);
+	rig_at(rig, 3 * SECOND);
+	c->bad_value = 1e308;
+	eg_meter_sample(rig->meter, false);
+	rig_at(rig, 4 * SECOND);
+	c->bad_value = 0;
+	res = end("w");
+	assert_int_equal(res->channel[0].uj, 0);
+	assert_int_equal(res->channel[0].bad, 3);
+	assert_true(res->channel[0].gap_ns == 4 * SECOND);
+	assert_true(has_flag(res->channel[0].flags, EG_FLAG_BAD_SAMPLES) ||
+		    has_flag(res->channel[0].flags, EG_FLAG_CEILING));
+	assert_true(isnan(res->channel[0].mean_w));
+	eg_result_free(res);
+}
+
+static void suspend(void **state)
+{
+	struct eg_result *res;
+
+	rig_gauge(rig, "gpu-0", "gpu-x", EG_COMPONENT_GPU, "100W");
+	rig_open(rig, NULL);
+	assert_int_equal(eg_meter_begin(rig->meter, "w"), 0);
+	rig_run(rig, 5 * SECOND, SECOND);
+	rig_at(rig, 5 * SECOND);
+	eg_meter_sample(rig->meter, false);
+	rig->clock.suspended_ns = 3600 * SECOND;
+	rig_at(rig, 3606 * SECOND);
+	eg_meter_sample(rig->meter, false);
+	rig_run(rig, 3610 * SECOND, SECOND);
+	res = end("w");
+	assert_near((double)res->channel[0].uj, 9e8, 1); /* 5 s before, 4 s after */
+	assert_int_equal(res->channel[0].est_uj, 0);	 /* a suspend is not held over */
+	assert_true(has_flag(res->channel[0].flags, EG_FLAG_SUSPEND));
+	assert_near((double)res->channel[0].gap_ns, 3601e9, 1);
+	eg_result_free(res);
+}
+
+static void driver_says(void **state)
+{
+	struct eg_result *res;
+
+	rig_counter(rig, "gpu-0", "gpu-x", EG_COMPONENT_GPU, "100W");
+	rig->celsius = 40;
+	rig_open(rig, NULL);
+	assert_int_equal(eg_meter_begin(rig->meter, "w"), 0);
+	rig_at(rig, SECOND);
+	rig->flags = EG_FLAG_BIT(EG_FLAG_THROTTLED);
+	eg_meter_sample(rig->meter, false);
+	rig->flags = 0;
+	rig->celsius = 51;
+	rig_at(rig, 12 * SECOND);
+	res = end("w");
+	assert_true(has_flag(res->flags, EG_FLAG_THROTTLED)); /* inside, though not at an edge */
+	assert_true(has_flag(res->flags, EG_FLAG_THERMAL));
+	assert_false(has_flag(res->flags, EG_FLAG_SHORT));
+	eg_result_free(res);
+}
+
+/* A read that does not end: what was known is told, the rest is named, nothing waits twice. */
+static void hanging_read(void **state)
+{
+	struct eg_meter_config cfg = {.read_deadline_ns = 50 * 1000000};
+	EG_CLEANUP(eg_diags_free) struct eg_diags diags = {0};
+	struct eg_result *res;
+	bool found = false;
+	unsigned reads;
+
+	rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, "100W")->ch.update_ns = 0;
+	rig->driver.blocking_ns = SECOND;
+	rig_open(rig, &cfg);
+	assert_int_equal(eg_meter_begin(rig->meter, "w"), 0);
+	rig_at(rig, 5 * SECOND);
+	eg_meter_sample(rig->meter, true);
+	atomic_store(&rig->hang, 1);
+	rig_at(rig, 10 * SECOND);
+	res = end("w");
+	assert_near((double)res->total_uj, 5e8, 124);
+	assert_near((double)res->channel[0].gap_ns, 5e9, 1);
+	eg_result_free(res);
+	assert_int_equal(eg_meter_diags(rig->meter, &diags), 0);
+	for (size_t i = 0; i < diags.n; i++)
+		found |= diags.items[i].code == EG_DIAG_SENSOR_TIMEOUT;
+	assert_true(found);
+	/* It comes back: the counter knows what it missed. */
+	assert_int_equal(eg_meter_begin(rig->meter, "again"), 0);
+	rig_at(rig, 20 * SECOND);
+	atomic_store(&rig->hang, 0);
+	for (reads = rig->reads; rig->reads == reads;)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	eg_meter_sample(rig->meter, true); /* the late one's reading is in by now, or comes with it */
+	eg_meter_sample(rig->meter, true);
+	rig_at(rig, 30 * SECOND);
+	res = end("again");
+	assert_true(res->has_total);
+	assert_near((double)res->total_uj, 10e8, 1000);
+	assert_near((double)res->channel[0].gap_ns, 10e9, 1);
+	eg_result_free(res);
+}
+
+static struct eg_meter *volatile left_behind; /* so that a leak checker still finds it */
+
+static void hanging_open(void **state)
+{
+	struct eg_meter_config cfg = {.open_deadline_ns = 50 * 1000000};
+	EG_CLEANUP(eg_diags_free) struct eg_diags diags = {0};
+	struct eg_meter *m;
+
+	rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, "100W");
+	atomic_store(&rig->hang_open, 1);
+	rig_open(rig, &cfg);
+	assert_int_equal(eg_meter_count(rig->meter), 0);
+	assert_int_equal(eg_meter_diags(rig->meter, &diags), 0);
+	assert_int_equal(diags.n, 1);
+	assert_int_equal(diags.items[0].code, EG_DIAG_SENSOR_TIMEOUT);
+	/* Left behind on purpose, and said so. */
+	m = left_behind = rig->meter;
+	assert_ptr_equal(eg_meter_close(m), m);
+	atomic_store(&rig->hang_open, 0);
+	while (atomic_load(&rig->opened) == 0)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	rig->meter = NULL;
+	rig_open(rig, NULL);
+	assert_int_equal(eg_meter_count(rig->meter), 1);
+}
+
+/* ---- totals, ledger, selection ---- */
+
+static void boundaries(void **state)
+{
+	struct eg_result *res;
+
+	rig_counter(rig, "psys", "node", EG_COMPONENT_PSYS, "35W");
+	rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, "20W");
+	rig_counter(rig, "core-0", "cpu-0", EG_COMPONENT_CORE, "12W");
+	rig_open(rig, NULL);
+	assert_int_equal(eg_meter_begin(rig->meter, "w"), 0);
+	rig_run(rig, 20 * SECOND, SECOND);
+	res = end("w");
+	assert_near((double)res->total_uj, 35e6 * 20, 1e5);
+	assert_int_equal(res->channel[0].role, EG_ROLE_TOTAL);
+	assert_int_equal(res->channel[1].role, EG_ROLE_PART);
+	assert_int_equal(res->channel[2].role, EG_ROLE_PART);
+	eg_result_free(res);
+}
+
+static void cross_checks(void **state)
+{
+	struct eg_result *res;
+
+	rig_counter(rig, "a", "cpu-0", EG_COMPONENT_PACKAGE, "20W");
+	rig_counter(rig, "b", "cpu-0", EG_COMPONENT_PACKAGE, "20.5W"); /* within both 5 % */
+	rig_counter(rig, "c", "cpu-1", EG_COMPONENT_PACKAGE, "20W");
+	rig_counter(rig, "d", "cpu-1", EG_COMPONENT_PACKAGE, "26W");
+	rig_open(rig, NULL);
+	assert_int_equal(eg_meter_begin(rig->meter, "w"), 0);
+	rig_run(rig, 20 * SECOND, SECOND);
+	res = end("w");
+	assert_near((double)res->total_uj, 40e6 * 20, 1e5);
+	assert_int_equal(res->channel[1].role, EG_ROLE_CROSSCHECK);
+	assert_int_equal(res->channel[1].of, 0);
+	assert_int_equal(res->channel[3].role, EG_ROLE_CROSSCHECK);
+	assert_false(has_flag(res->channel[0].flags, EG_FLAG_DISAGREE));
+	assert_false(has_flag(res->channel[1].flags, EG_FLAG_DISAGREE));
+	assert_true(has_flag(res->channel[2].flags, EG_FLAG_DISAGREE));
+	assert_true(has_flag(res->channel[3].flags, EG_FLAG_DISAGREE));
+	eg_result_free(res);
+}
+
+static void ledger_accounts(void **state)
+{
+	struct eg_account *a;
+	size_t n;
+
+	rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, "20W")->ch.update_ns = 0;
+	rig_counter(rig, "again", "cpu-0", EG_COMPONENT_PACKAGE, "20W");
+	rig_open(rig, NULL);
+	eg_meter_sample(rig->meter, true);
+	rig_run(rig, 60 * SECOND, SECOND);
+	eg_meter_sample(rig->meter, true);
+	assert_int_equal(eg_meter_accounts(rig->meter, &a, &n), 0);
+	assert_int_equal(n, 2); /* measured and estimated; the cross-check feeds none */
+	assert_string_equal(a[0].device, "cpu-0");
+	assert_near((double)a[0].uj, 20e6 * 60, 62);
+	assert_int_equal(a[1].provenance, EG_PROVENANCE_ESTIMATED);
+	assert_int_equal(a[1].uj, 0);
+	free(a);
+}
+
+static void selection(void **state)
+{
+	struct eg_meter_config cfg = {.select = "rig/package-*,-rig/package-1"};
+	const char *why = NULL;
+	struct eg_meter *m;
+
+	rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, "20W");
+	rig_counter(rig, "package-1", "cpu-1", EG_COMPONENT_PACKAGE, "20W");
+	rig_counter(rig, "dram-0", "cpu-0", EG_COMPONENT_DRAM, "20W");
+	rig_open(rig, &cfg);
+	assert_int_equal(eg_meter_count(rig->meter), 1);
+	assert_string_equal(eg_meter_channel_name(rig->meter, 0), "rig/package-0");
+	assert_null(eg_meter_close(rig->meter));
+	cfg.select = "dram";
+	rig_open(rig, &cfg);
+	assert_int_equal(eg_meter_count(rig->meter), 1);
+	assert_string_equal(eg_meter_channel_name(rig->meter, 0), "rig/dram-0");
+	assert_null(eg_meter_close(rig->meter));
+	cfg.select = "-dram";
+	rig_open(rig, &cfg);
+	assert_int_equal(eg_meter_count(rig->meter), 2);
+	cfg.select = "rig,nonsense";
+	assert_int_equal(eg_meter_open(&rig->env, rig->drivers, &cfg, &m, &why), -EINVAL);
+	assert_non_null(strstr(why, "nonsense"));
+	cfg.select = "rig,,";
+	assert_int_equal(eg_meter_open(&rig->env, rig->drivers, &cfg, &m, &why), -EINVAL);
+}
+
+static void estimates_need_leave(void **state)
+{
+	struct eg_meter_config cfg = {.allow_estimates = true};
+
+	rig_counter(rig, "cpu", "cpu-model", EG_COMPONENT_PACKAGE, "20W");
+	rig->driver.estimator = true;
+	rig_open(rig, NULL);
+	assert_int_equal(eg_meter_count(rig->meter), 0);
+	assert_null(eg_meter_close(rig->meter));
+	rig_open(rig, &cfg);
+	assert_int_equal(eg_meter_count(rig->meter), 1);
+}
+
+/* ---- snapshots under load ---- */
+
+static atomic_int stop;
+
+static void *watch(void *arg)
+{
+	uint64_t last = 0, seen = 0, uj = 0;
+
+	while (!atomic_load(&stop)) {
+		const struct eg_snapshot *s = eg_meter_pin(rig->meter);
+
+		if (!s)
+			continue;
+		/* A torn snapshot would show channels that do not belong together. */
+		if (s->seq < last || s->channel[0].uj < uj ||
+		    s->channel[0].uj != s->channel[1].uj)
+			atomic_store(&stop, 2);
+		seen += s->seq != last;
+		last = s->seq;
+		uj = s->channel[0].uj;
+		eg_meter_unpin(rig->meter, s);
+	}
+	return (void *)(uintptr_t)seen;
+}
+
+static void snapshots(void **state)
+{
+	pthread_t t[3];
+	uint64_t seen = 0;
+
+	rig_counter(rig, "a", "cpu-0", EG_COMPONENT_PACKAGE, "100W");
+	rig_counter(rig, "b", "cpu-1", EG_COMPONENT_PACKAGE, "100W");
+	rig_open(rig, NULL);
+	assert_null(eg_meter_pin(rig->meter));
+	eg_meter_sample(rig->meter, false);
+	atomic_store(&stop, 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, watch, NULL), 0);
+	for (uint64_t i = 1; i < 50000 && !atomic_load(&stop); i++) {
+		rig_at(rig, i * 1000000);
+		eg_meter_sample(rig->meter, false);
+	}
+	assert_int_equal(atomic_exchange(&stop, 1), 0);
+	for (int i = 0; i < 3; i++) {
+		void *n;
+
+		pthread_join(t[i], &n);
+		seen += (uintptr_t)n;
+	}
+	assert_true(seen > 0);
+}
+
+/* ---- honest uncertainty ---- */
+
+static uint64_t seed = 88172645463325252ULL;
+
+static double uniform(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (double)(seed >> 11) / 9007199254740992.0;
+}
+
+static double normal(void)
+{
+	return sqrt(-2 * log(1 - uniform())) * cos(6.283185307179586 * uniform());
+}
+
+/* Lower end of the 95 % Clopper-Pearson interval of k successes in n, by bisection on the tail. */
+static double clopper_pearson_low(unsigned k, unsigned n)
+{
+	double lo = 0, hi = 1;
+
+	for (int it = 0; it < 60; it++) {
+		double p = (lo + hi) / 2, tail = 0;
+
+		for (unsigned i = k; i <= n; i++)
+			tail += exp(lgamma(n + 1.0) - lgamma(i + 1.0) - lgamma(n - i + 1.0) +
+				    i * log(p) + (n - i) * log1p(-p));
+		if (tail < 0.025)
+			lo = p;
+		else
+			hi = p;
+	}
+	return lo;
+}
+
+static const char *const noisy[] = {
+	"200W noise=60W noise-period=300ms noise-seed=%d",
+	"sine mean=150W amplitude=90W period=11s noise=20W noise-period=700ms noise-seed=%d",
+	"square low=70W high=300W period=4s noise=15W noise-period=90ms noise-seed=%d",
+	"idle-active idle=25W active=220W slot=400ms share=0.4 seed=%d",
+	"bursts base=40W peak=350W period=2s width=150ms noise=10W noise-period=1s noise-seed=%d",
+};
+
+#define KINDS ((int)EG_ARRAY_SIZE(noisy))
+
+struct trial {
+	int group; /* kind of power x kind of channel */
+	bool held;
+	double err, width; /* relative to the truth */
+};
+
+/*
+ * One random window on a noisy machine whose meter has a gain error drawn from its class. Gauges are
+ * sampled at random from far too seldom to well, but for the bursts: nothing can know of a burst
+ * that no sample met, so those are sampled at least twice a burst.
+ */
+static struct trial one_window(void)
+{
+	uint64_t t0, t1, step = (uint64_t)(100e6 + uniform() * 900e6);
+	double gain = 1 + normal() * 0.05 / 1.959964, truth;
+	int kind = (int)(uniform() * KINDS);
+	bool gauge = uniform() < 0.5;
+	struct rig_channel *c;
+	struct eg_result *res;
+	struct trial t;
+	char text[160];
+
+	rig = rig_new();
+	snprintf(text, sizeof(text), noisy[kind], (int)(uniform() * 1e6));
+	c = gauge ? rig_gauge(rig, "gpu-0", "gpu-x", EG_COMPONENT_GPU, text)
+		  : rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, text);
+	if (gauge && kind == KINDS - 1)
+		step = (uint64_t)(20e6 + uniform() * 55e6);
+	c->gain = gain;
+	c->phase_ns = (uint64_t)(uniform() * 1e8);
+	c->offset = (uint64_t)(uniform() * 2.6e11);
+	if (!gauge && uniform() < 0.5)
+		c->ch.update_ns = 100000000; /* as slow as a GPU's */
+	rig_open(rig, NULL);
+	t0 = (uint64_t)(uniform() * 100e9) + 5 * SECOND;
+	t1 = t0 + (uint64_t)((0.3 + uniform() * 60) * 1e9);
+	rig_at(rig, t0 - 5 * SECOND);
+	eg_meter_sample(rig->meter, true);
+	rig_run(rig, t0, step);
+	assert_int_equal(eg_meter_begin(rig->meter, "w"), 0);
+	rig_run(rig, t1, step);
+	res = end("w");
+	truth = rig_truth_uj(rig, 0, t0, t1);
+	t = (struct trial){.group = kind * 2 + gauge,
+			   .err = fabs((double)res->total_uj - truth) / truth,
+			   .width = (double)res->total_uncertainty.total_uj / truth};
+	t.held = t.err <= t.width;
+	eg_result_free(res);
+	rig_free(rig);
+	return t;
+}
+
+static int by_group_and_error(const void *a, const void *b)
+{
+	const struct trial *x = a, *y = b;
+
+	if (x->group != y->group)
+		return x->group - y->group;
+	return (x->err > y->err) - (x->err < y->err);
+}
+
+/*
+ * Does the interval hold the truth in at least 95 % of the windows, and is it no wider than it must
+ * be? The best possible interval of a group of windows is found from their errors themselves: the
+ * one that holds exactly 95 % of them.
+ */
+static void honest(void **state)
+{
+	unsigned n = getenv("ERGON_SOAK") ? 10000 : 1000, held = 0;
+	struct trial *t = calloc(n, sizeof(*t));
+	double width = 0, best = 0, low;
+
+	for (unsigned i = 0; i < n; i++) {
+		t[i] = one_window();
+		held += t[i].held;
+		width += t[i].width / n;
+	}
+	qsort(t, n, sizeof(*t), by_group_and_error);
+	for (unsigned from = 0, to; from < n; from = to) {
+		for (to = from; to < n && t[to].group == t[from].group; to++)
+			;
+		best += t[from + (to - from) * 95 / 100].err * (to - from) / n;
+	}
+	free(t);
+	low = clopper_pearson_low(held, n);
+	print_message("# %u of %u windows hold the truth (%.2f %%, Clopper-Pearson from %.2f %%); "
+		      "mean half-width %.2f %% of the truth, best possible %.2f %%: ratio %.2f\n",
+		      held, n, 100.0 * held / n, 100 * low, 100 * width, 100 * best, width / best);
+	assert_true(low >= 0.95);
+	assert_true(width / best <= 1.5);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(counters_exact), T(windows_sum),	T(window_errors),
+		T(thousand_open),  T(vanish_and_return), T(gauge_held),
+		T(bad_readings),   T(suspend),		T(driver_says),
+		T(hanging_read),   T(hanging_open),	T(boundaries),	T(cross_checks),
+		T(ledger_accounts), T(selection),	T(estimates_need_leave),
+		T(snapshots),	   cmocka_unit_test(honest),
+	};
+
+	return cmocka_run_group_tests_name("meter", tests, NULL, NULL);
+}
