@@ -39,7 +39,7 @@ static size_t take_digits(const char *text, char digits[20], int *exponent)
 	for (; *p && *p != 'e'; p++)
 		if (*p >= '0' && *p <= '9' && n < 20)
 			digits[n++] = *p;
-	*exponent = *p ? atoi(p + 1) : 0;
+	*exponent = *p ? (int)strtol(p + 1, NULL, 10) : 0;
 	while (n > 1 && digits[n - 1] == '0')
 		n--;
 	return n;

@@ -119,8 +119,8 @@ static void put_channels(struct eg_strbuf *out, const struct eg_result *w)
 	for (size_t i = 0; i < w->n; i++)
 		width = EG_MAX(width, (int)strlen(w->channel[i].name));
 	width = EG_MIN(width, NAME_WIDTH_MAX);
-	eg_strbuf_printf(out, "\n  %-*s %12s %10s %9s %9s  %-9s  %s\n", width, "channel", "joules",
-			 "\xc2\xb1 95 % ", "mean W", "peak W", "known as", "role");
+	eg_strbuf_printf(out, "\n  %-*s %12s %11s %9s %9s  %-9s  %s\n", width, "channel", "joules",
+			 "\xc2\xb1 95 %", "mean W", "peak W", "known as", "role");
 	for (size_t i = 0; i < w->n; i++) {
 		const struct eg_result_channel *c = &w->channel[i];
 		double u = (double)c->uncertainty.total_uj / 1e6;

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Checked output; see out.h. */
+#include "cli/out.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/diag.h"
+
+#define MESSAGE_MAX 8192
+
+int eg_write_all(int fd, const char *data, size_t n)
+{
+	while (n > 0) {
+		ssize_t w = write(fd, data, n);
+
+		if (w < 0 && errno == EINTR)
+			continue;
+		if (w < 0)
+			return -errno;
+		data += w;
+		n -= (size_t)w;
+	}
+	return 0;
+}
+
+void eg_say(const char *fmt, ...)
+{
+	char text[MESSAGE_MAX] = "ergon: ";
+	size_t len = strlen(text);
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(text + len, sizeof(text) - len - 1, fmt, ap);
+	va_end(ap);
+	if (n > 0)
+		len = EG_MIN(len + (size_t)n, sizeof(text) - 2);
+	text[len++] = '\n';
+	(void)!eg_write_all(STDERR_FILENO, text, len);
+}
+
+int eg_out_stdout(const struct eg_strbuf *text, bool *ret_gone)
+{
+	int err = eg_strbuf_error(text);
+
+	if (err == 0)
+		err = eg_write_all(STDOUT_FILENO, eg_strbuf_get(text), text->len);
+	if (err == -EPIPE) {
+		if (ret_gone != NULL)
+			*ret_gone = true;
+		return 0;
+	}
+	if (err < 0) {
+		eg_say("cannot write to standard output: %s", eg_errno_text(err));
+		return 1;
+	}
+	return 0;
+}
+
+/* A regular file, or none yet, is replaced; anything else (a device, a pipe) is written in place. */
+static bool replaceable(const char *path, mode_t *ret_mode)
+{
+	struct stat st;
+	mode_t mask;
+
+	if (stat(path, &st) == 0) {
+		*ret_mode = st.st_mode & 0777;
+		return S_ISREG(st.st_mode);
+	}
+	mask = umask(0);
+	umask(mask);
+	*ret_mode = 0666 & ~mask;
+	return true;
+}
+
+static int open_temporary(struct eg_out_file *f, mode_t mode)
+{
+	const char *slash = strrchr(f->path, '/');
+	int dir_len = slash ? (int)(slash - f->path) + 1 : 0;
+
+	if (asprintf(&f->temporary, "%.*s.%s.XXXXXX", dir_len, f->path,
+		     slash ? slash + 1 : f->path) < 0) {
+		f->temporary = NULL;
+		return -ENOMEM;
+	}
+	f->fd = mkostemp(f->temporary, O_CLOEXEC);
+	if (f->fd < 0) {
+		int err = -errno;
+
+		free(f->temporary);
+		f->temporary = NULL;
+		return err;
+	}
+	return fchmod(f->fd, mode) < 0 ? -errno : 0;
+}
+
+int eg_out_open(const char *path, struct eg_out_file *ret)
+{
+	struct eg_out_file f = {.fd = -1};
+	mode_t mode;
+	int err = 0;
+
+	if (strcmp(path, "-") == 0) {
+		f.path = strdup("standard output");
+		f.fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+		err = f.path == NULL ? -ENOMEM : f.fd < 0 ? -errno : 0;
+	} else {
+		/* A link is followed: what it names is replaced, not the link. */
+		f.path = realpath(path, NULL);
+		if (f.path == NULL)
+			f.path = strdup(path);
+		if (f.path == NULL)
+			return -ENOMEM;
+		if (replaceable(f.path, &mode)) {
+			err = open_temporary(&f, mode);
+		} else {
+			f.fd = open(f.path, O_WRONLY | O_CLOEXEC);
+			err = f.fd < 0 ? -errno : 0;
+		}
+	}
+	if (err < 0) {
+		eg_out_close(&f);
+		return err;
+	}
+	*ret = f;
+	return 0;
+}
+
+int eg_out_commit(struct eg_out_file *f, const struct eg_strbuf *text)
+{
+	int err = eg_strbuf_error(text);
+
+	if (err == 0)
+		err = eg_write_all(f->fd, eg_strbuf_get(text), text->len);
+	if (close(eg_take_fd(&f->fd)) < 0 && err == 0)
+		err = -errno;
+	if (err == 0 && f->temporary != NULL) {
+		if (rename(f->temporary, f->path) < 0)
+			return -errno;
+		free(f->temporary);
+		f->temporary = NULL;
+	}
+	return err;
+}
+
+void eg_out_close(struct eg_out_file *f)
+{
+	if (f->fd >= 0)
+		close(eg_take_fd(&f->fd));
+	if (f->temporary != NULL)
+		unlink(f->temporary);
+	free(f->temporary);
+	free(f->path);
+	f->temporary = f->path = NULL;
+}
