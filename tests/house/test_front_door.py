@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The front door: test_front_door.py BUILD. ./run measures from any folder, with any folder as
 writable, passes on what the command did; tools/deps says what is missing and what to do."""
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import tap
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = sys.argv[1]
+ERGON = os.path.join(BUILD, "src", "cli", "ergon")
 DEPS = os.path.join(ROOT, "tools", "deps")
 TOOLS = ("gcc", "meson", "ninja", "pkg-config", "python3", "flock")
 
@@ -43,10 +46,24 @@ def link_tools(folder, *names):
 def test_run_measures_the_built_in_workload():
     r = run()
     assert r.returncode == 0, r.stderr
-    said = r.stdout + r.stderr
     assert "workload: compressed and hashed" in r.stdout, r.stdout
     assert "allows estimates" in r.stderr, r.stderr
-    assert " J" in said and "seconds" in said or " s" in said, said
+    total = re.search(r"^ergon: ([\d.]+) J .* in ([\d.]+) s.*\[(measured|modeled|estimated)\]", r.stderr,
+                      re.M)
+    assert total, r.stderr
+    assert float(total.group(1)) > 0 and float(total.group(2)) > 2.5, total.group(0)
+
+
+def test_run_without_a_sensor_says_why_for_each_interface():
+    sensors = json.loads(subprocess.run([ERGON, "sensors", "--json"], check=True,
+                                        stdout=subprocess.PIPE).stdout)
+    r = run("true")
+    if any(d["channels"] for d in sensors["drivers"]):
+        assert "No sensor of this machine can be read" not in r.stderr, r.stderr
+        return
+    assert "No sensor of this machine can be read" in r.stderr, r.stderr
+    for d in sensors["drivers"]:
+        assert re.search(rf"^{d['name']} +{d['state']}", r.stderr, re.M), (d["name"], r.stderr)
 
 
 def test_run_passes_on_output_and_status():
