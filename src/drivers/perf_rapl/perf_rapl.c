@@ -14,15 +14,15 @@
 #include "drivers/perf_rapl/event.h"
 #include "host/cpu.h"
 
-#define NAME	    "perf_rapl"
-#define DEVICES	    "sys/bus/event_source/devices"
-#define WATT_UW	    1000000ULL
-#define WATTS_MAX   100000u
+#define NAME	  "perf_rapl"
+#define DEVICES	  "sys/bus/event_source/devices"
+#define WATT_UW	  1000000ULL
+#define WATTS_MAX 100000u
 
 enum {
 	CPUS_MAX = 1024,     /* of one cpumask */
 	CPUINFO_HEAD = 4096, /* bytes that hold the first processor */
-	STEP_UJ = 62,	     /* 2^-14 J, the coarsest usual unit: perf does not show the register's */
+	STEP_UJ = 62, /* 2^-14 J, the coarsest usual unit: perf does not show the register's */
 };
 
 static const char cure_absent[] =
@@ -44,8 +44,7 @@ struct event_kind {
 static const struct event_kind kinds[] = {
 	{"power", "energy-pkg", "package", EG_COMPONENT_PACKAGE, PER_PACKAGE, 500,
 	 "package_max_watts"},
-	{"power", "energy-cores", "core", EG_COMPONENT_CORE, PER_PACKAGE, 500,
-	 "package_max_watts"},
+	{"power", "energy-cores", "core", EG_COMPONENT_CORE, PER_PACKAGE, 500, "package_max_watts"},
 	{"power", "energy-gpu", "uncore", EG_COMPONENT_UNCORE, PER_PACKAGE, 200,
 	 "package_max_watts"},
 	{"power", "energy-ram", "dram", EG_COMPONENT_DRAM, PER_PACKAGE, 200, "dram_max_watts"},
@@ -149,7 +148,8 @@ static int read_places(struct setup *s, const char *pmu, bool per_core)
 		if (topology_u32(s->env, cpus[i], "physical_package_id", &p->package) < 0) {
 			eg_diag_add(s->cfg->diags, EG_DIAG_SENSOR_ERROR, NAME, pmu, "",
 				    "the package of CPU %u is unknown "
-				    "(topology/physical_package_id)", cpus[i]);
+				    "(topology/physical_package_id)",
+				    cpus[i]);
 			continue;
 		}
 		if (topology_u32(s->env, cpus[i], "die_id", &die) == 0)
@@ -238,8 +238,8 @@ static void add_counter(struct setup *s, const struct event_kind *k, const struc
 	name_channel(ch, k, p);
 	c->cpu = p->cpu;
 	c->package = p->package;
-	snprintf(ch->origin, sizeof(ch->origin), DEVICES "/%s/events/%s on CPU %u", k->pmu, k->event,
-		 p->cpu);
+	snprintf(ch->origin, sizeof(ch->origin), DEVICES "/%s/events/%s on CPU %u", k->pmu,
+		 k->event, p->cpu);
 	if (k->scope == PER_CORE) {
 		ch->part_of = package_channel(inst, p->package);
 		if (ch->part_of < 0) /* nothing would keep it out of a total */
@@ -257,7 +257,10 @@ static void add_counter(struct setup *s, const struct event_kind *k, const struc
 			    blocked ? EG_DIAG_SENSOR_BLOCKED :
 			    refused ? EG_DIAG_SENSOR_UNSUPPORTED :
 				      eg_diag_code_of(c->fd),
-			    NAME, ch->domain, blocked ? cure_blocked : refused ? cure_guest : "",
+			    NAME, ch->domain,
+			    blocked ? cure_blocked :
+			    refused ? cure_guest :
+				      "",
 			    "the kernel refuses event %s: %s", k->event, eg_errno_text(c->fd));
 		return;
 	}
@@ -313,8 +316,8 @@ static void add_event(struct setup *s, const struct event_kind *k, uint32_t type
 			    "its scale is no number that fits");
 		return;
 	}
-	like.resolution_uj = EG_MAX(like.resolution_uj,
-				    (like.unit_num + like.unit_den - 1) / like.unit_den);
+	like.resolution_uj =
+		EG_MAX(like.resolution_uj, (like.unit_num + like.unit_den - 1) / like.unit_den);
 	like.max_uw = max_power_uw(s, k);
 	for (size_t i = 0; i < s->n_places; i++) {
 		if (!s->places[i].use)
@@ -554,7 +557,6 @@ static void perf_read(struct eg_instance *inst, struct eg_sink *sink, struct eg_
 		if (__builtin_expect(r < 0, 0)) {
 			eg_fs_close(&env->fs, c->fd);
 			c->fd = -1;
-			reading.raw = 0;
 			reading.status = status_of(r);
 			eg_diag_add(diags, r == -EPROTO ? EG_DIAG_SENSOR_ERROR : eg_diag_code_of(r),
 				    NAME, inst->channels[i].domain,
@@ -579,8 +581,7 @@ static bool perf_may_block(const struct eg_instance *inst)
 static const struct eg_option options[] = {
 	{"package_max_watts", EG_OPTION_U64, "500",
 	 "highest power a package, its cores or its uncore can show (uncore without it: 200)"},
-	{"dram_max_watts", EG_OPTION_U64, "200",
-	 "highest power the memory of a package can show"},
+	{"dram_max_watts", EG_OPTION_U64, "200", "highest power the memory of a package can show"},
 	{"psys_max_watts", EG_OPTION_U64, "1000", "highest power the platform can show"},
 	{"each_core", EG_OPTION_BOOL, "false",
 	 "also read each core of an AMD CPU (PMU power_core): one interrupt a core and sample"},
@@ -589,7 +590,8 @@ static const struct eg_option options[] = {
 
 const struct eg_driver eg_driver_perf_rapl = {
 	.name = NAME,
-	.summary = "CPU package, cores, graphics, memory and platform, by the perf PMU power (RAPL)",
+	.summary =
+		"CPU package, cores, graphics, memory and platform, by the perf PMU power (RAPL)",
 	.source = EG_SOURCE_RAPL,
 	.maturity = EG_MATURITY_SIMULATED,
 	.blocking_ns = EG_NSEC_PER_MSEC,

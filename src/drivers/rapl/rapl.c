@@ -190,9 +190,8 @@ static void identify(struct scan *s)
 		const struct zone *up = z;
 
 		while (up && up->name.kind != EG_RAPL_PACKAGE)
-			up = up->parent >= 0 && s->zones[up->parent].known ?
-				     &s->zones[up->parent] :
-				     NULL;
+			up = up->parent >= 0 && s->zones[up->parent].known ? &s->zones[up->parent] :
+									     NULL;
 		if (!z->known || z->name.kind == EG_RAPL_PSYS)
 			continue;
 		if (!up || !up->known) {
@@ -444,8 +443,7 @@ static void describe_zone(const struct scan *s, const struct zone *z, const uint
 			100000, 0, "Schoene et al. 2021, doi:10.1109/Cluster48925.2021.00087"};
 	name_channel(ch, z);
 	snprintf(ch->origin, sizeof(ch->origin), "%s/energy_uj", z->path);
-	ch->max_uw = set_uw ? set_uw :
-			      max_power_uw(s, z, fallback_watts[z->name.kind] * WATT_UW);
+	ch->max_uw = set_uw ? set_uw : max_power_uw(s, z, fallback_watts[z->name.kind] * WATT_UW);
 }
 
 static int compare_zones(const void *a, const void *b)
@@ -709,7 +707,6 @@ static void rapl_read(struct eg_instance *inst, struct eg_sink *sink, struct eg_
 		if (__builtin_expect(r < 0, 0)) {
 			eg_fs_close(&env->fs, z->fd);
 			z->fd = -1;
-			reading.raw = 0;
 			reading.status = status_of(r);
 			eg_diag_add(diags, r == -EPROTO ? EG_DIAG_SENSOR_ERROR : eg_diag_code_of(r),
 				    NAME, inst->channels[i].domain,
@@ -724,8 +721,7 @@ static void rapl_read(struct eg_instance *inst, struct eg_sink *sink, struct eg_
 static bool rapl_may_block(const struct eg_instance *inst)
 {
 	for (size_t i = 0; i < inst->n; i++)
-		if (inst->zones[i].fd >= 0 &&
-		    eg_fs_may_block(&inst->env->fs, inst->zones[i].fd))
+		if (inst->zones[i].fd >= 0 && eg_fs_may_block(&inst->env->fs, inst->zones[i].fd))
 			return true;
 	return false;
 }

@@ -47,8 +47,7 @@ int eg_rapl_parse_id(const char *s, struct eg_rapl_id *ret)
 		return -EINVAL;
 	id.mmio = skip_prefix(&s, &n, "-mmio");
 	while (skip_prefix(&s, &n, ":")) {
-		if (id.depth == EG_RAPL_DEPTH_MAX ||
-		    take_number(&s, &n, true, &id.n[id.depth]) < 0)
+		if (id.depth == EG_RAPL_DEPTH_MAX || take_number(&s, &n, true, &id.n[id.depth]) < 0)
 			return -EINVAL;
 		id.depth++;
 	}

@@ -61,9 +61,9 @@ int eg_rapl_parse_name(const char *s, size_t n, struct eg_rapl_name *ret) EG_MUS
 int eg_rapl_range(uint64_t max_uj, struct eg_rapl_range *ret) EG_MUST_CHECK;
 
 /*
- * One bracket of the test for mirrored counters: `a`, then `b`, then `a` again were read. True where
- * b lies between both values of a on a counter that wraps at modulus (0: does not wrap), which two
- * independent counters of 2^32 steps do about once in 10^9 brackets.
+ * One bracket of the test for mirrored counters: `a`, then `b`, then `a` again were read. True
+ * where b lies between both values of a on a counter that wraps at modulus (0: does not wrap),
+ * which two independent counters of 2^32 steps do about once in 10^9 brackets.
  */
 bool eg_rapl_bracket_holds(uint64_t a, uint64_t b, uint64_t a_again, uint64_t modulus);
 

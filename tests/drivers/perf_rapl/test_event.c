@@ -20,9 +20,21 @@ static int event(const char *s, uint64_t *ret)
 static void events(void **state)
 {
 	static const char *const bad[] = {
-		"",	      "event",	       "event=",	"event=0x",  "event=0",
-		"event=0x00", "event=0x100",   "event=256",	"event=-1",  "umask=0x02",
-		"Event=0x02", "event=0x02,umask=1", "config=0x02", "event=0x02x", "event==2",
+		"",
+		"event",
+		"event=",
+		"event=0x",
+		"event=0",
+		"event=0x00",
+		"event=0x100",
+		"event=256",
+		"event=-1",
+		"umask=0x02",
+		"Event=0x02",
+		"event=0x02,umask=1",
+		"config=0x02",
+		"event=0x02x",
+		"event==2",
 		"event=99999999999999999999",
 	};
 	uint64_t v = 77;
@@ -46,8 +58,8 @@ static int scale(const char *s, uint64_t *num, uint64_t *den)
 
 static void scales(void **state)
 {
-	static const char *const bad[] = {"",	 "x",	 "nan",	   "inf",   "-1e-10", "0",
-					  "1e-16", "1e7", "0x1p-32", "1e-10J", "1e", "."};
+	static const char *const bad[] = {"",	   "x",	  "nan",     "inf",    "-1e-10", "0",
+					  "1e-16", "1e7", "0x1p-32", "1e-10J", "1e",	 "."};
 	uint64_t num = 1, den = 2;
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(bad); i++) {
@@ -83,8 +95,8 @@ static ssize_t cpus(const char *s, uint32_t *out, size_t cap)
 
 static void lists(void **state)
 {
-	static const char *const bad[] = {"",	 ",",	 "0,",	",0",  "0-",   "-1",  "3-1",
-					  "0-1-2", "a",	 "0;1", "0x1", "0,,1", "0:1", "\n"};
+	static const char *const bad[] = {"",	   ",", "0,",  ",0",  "0-",   "-1",  "3-1",
+					  "0-1-2", "a", "0;1", "0x1", "0,,1", "0:1", "\n"};
 	uint32_t c[8];
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(bad); i++)

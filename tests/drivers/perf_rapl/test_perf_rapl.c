@@ -47,7 +47,8 @@ static void cpu(struct tree *t, unsigned n, unsigned package, int die)
 {
 	char path[256];
 
-	snprintf(path, sizeof(path), "sys/devices/system/cpu/cpu%u/topology/physical_package_id", n);
+	snprintf(path, sizeof(path), "sys/devices/system/cpu/cpu%u/topology/physical_package_id",
+		 n);
 	tree_put(t, path, "%u\n", package);
 	snprintf(path, sizeof(path), "sys/devices/system/cpu/cpu%u/topology/die_id", n);
 	if (die >= 0)
@@ -208,8 +209,9 @@ static void platform_of_sapphire_rapids(void **state)
 	struct tree *t = machine();
 
 	two_sockets(t);
-	tree_put(t, "proc/cpuinfo", "processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\n"
-				    "model\t\t: 143\nmodel name\t: Intel(R) Xeon(R)\nstepping\t: 8\n\n");
+	tree_put(t, "proc/cpuinfo",
+		 "processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\n"
+		 "model\t\t: 143\nmodel name\t: Intel(R) Xeon(R)\nstepping\t: 8\n\n");
 	assert_int_equal(tree_open(t), 0);
 	assert_true(t->ch[tree_find(t, "psys")].resolution_uj == 1000000);
 	assert_true(t->ch[tree_find(t, "package-0")].resolution_uj == 62);

@@ -10,10 +10,10 @@
 
 #include "core/counter.h"
 
-#define PC     "sys/class/powercap"
-#define R14    262143328850u /* max_energy_range_uj of 2^-14 J */
-#define M14    262143328911u
-#define R16    65532610987u
+#define PC  "sys/class/powercap"
+#define R14 262143328850u /* max_energy_range_uj of 2^-14 J */
+#define M14 262143328911u
+#define R16 65532610987u
 extern const struct eg_driver eg_driver_rapl;
 
 static struct tree *machine(void)
@@ -58,8 +58,9 @@ static void server(struct tree *t)
 	zone(t, "intel-rapl:2:1", "core", R14, 2002);
 	tree_put(t, PC "/intel-rapl/enabled", "1\n");
 	tree_put(t, "proc/sys/kernel/random/boot_id", "0b7c7ea1-1111-2222-3333-444455556666\n");
-	tree_put(t, "proc/cpuinfo", "processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\n"
-				    "model\t\t: 143\n\n");
+	tree_put(t, "proc/cpuinfo",
+		 "processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\n"
+		 "model\t\t: 143\n\n");
 }
 
 static void check_channel(const struct tree *t, size_t i, const char *device,
@@ -232,8 +233,8 @@ static void nested_only(void **state)
 	/* The kernel's layout: zones in zones below the control type, links in the class folder. */
 	t = machine();
 	zone_at(t, "sys/devices/virtual/powercap/intel-rapl", "intel-rapl:0", "package-0", R14, 1);
-	zone_at(t, "sys/devices/virtual/powercap/intel-rapl/intel-rapl:0", "intel-rapl:0:0",
-		"core", R14, 2);
+	zone_at(t, "sys/devices/virtual/powercap/intel-rapl/intel-rapl:0", "intel-rapl:0:0", "core",
+		R14, 2);
 	{
 		char path[512], other[512];
 
@@ -241,11 +242,13 @@ static void nested_only(void **state)
 		tree_path(t, PC "/intel-rapl", path, sizeof(path));
 		assert_int_equal(symlink("../../devices/virtual/powercap/intel-rapl", path), 0);
 		tree_path(t, PC "/intel-rapl:0", path, sizeof(path));
-		assert_int_equal(symlink("../../devices/virtual/powercap/intel-rapl/intel-rapl:0",
-					 path), 0);
+		assert_int_equal(
+			symlink("../../devices/virtual/powercap/intel-rapl/intel-rapl:0", path), 0);
 		tree_path(t, PC "/intel-rapl:0:0", other, sizeof(other));
 		assert_int_equal(symlink("../../devices/virtual/powercap/intel-rapl/intel-rapl:0/"
-					 "intel-rapl:0:0", other), 0);
+					 "intel-rapl:0:0",
+					 other),
+				 0);
 		assert_int_equal(stat(other, &st), 0);
 	}
 	assert_int_equal(tree_open(t), 0);
@@ -353,8 +356,13 @@ static void half_mirrored(void **state)
 /* D12: without a range a step back is a reset, never negative energy. */
 static void no_range(void **state)
 {
-	static const char *const text[] = {"0\n", "lots\n", "", "-5\n", "18446744073709551615\n",
-					   "99\n" /* below the value shown */, NULL};
+	static const char *const text[] = {"0\n",
+					   "lots\n",
+					   "",
+					   "-5\n",
+					   "18446744073709551615\n",
+					   "99\n" /* below the value shown */,
+					   NULL};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(text); i++) {
 		struct tree *t = machine();
@@ -374,8 +382,8 @@ static void no_range(void **state)
 		t->clock.boot_ns += EG_NSEC_PER_SEC;
 		tree_read(t);
 		{
-			struct eg_counter_step s = eg_counter_update(
-				&c, &t->ch[0], &t->reading[0], t->clock.boot_ns);
+			struct eg_counter_step s =
+				eg_counter_update(&c, &t->ch[0], &t->reading[0], t->clock.boot_ns);
 
 			assert_int_equal(s.event, EG_COUNTER_RESET);
 			assert_true(s.uj == 0 && s.gap_ns == EG_NSEC_PER_SEC);
@@ -398,8 +406,8 @@ static void windows_over_wraps(void **state)
 		energy(t, "intel-rapl:0", (start + i * step) % M14);
 		tree_read(t);
 		{
-			struct eg_counter_step s = eg_counter_update(
-				&c, &t->ch[0], &t->reading[0], t->clock.boot_ns);
+			struct eg_counter_step s =
+				eg_counter_update(&c, &t->ch[0], &t->reading[0], t->clock.boot_ns);
 
 			assert_true(s.uj == (i ? step : 0)); /* 35 J each, 0 for the first */
 			wraps += s.event == EG_COUNTER_WRAP;
@@ -480,8 +488,9 @@ static void one_failed_read(void **state)
 
 static void garbage_value(void **state)
 {
-	static const char *const text[] = {"", "\n", "abc\n", "12abc\n", "-1\n", "1.5\n",
-					   "18446744073709551616\n", "0x10\n", "nan\n"};
+	static const char *const text[] = {
+		"",	  "\n",	  "abc\n", "12abc\n", "-1\n", "1.5\n", "18446744073709551616\n",
+		"0x10\n", "nan\n"};
 	struct tree *t = machine();
 
 	zone(t, "intel-rapl:0", "package-0", R14, 5);
@@ -584,7 +593,8 @@ static void absent(void **state)
 	t = machine();
 	tree_put(t, PC "/.keep", "\n");
 	tree_path(t, PC "/intel-rapl:0", path, sizeof(path));
-	assert_int_equal(symlink("../../devices/virtual/powercap/intel-rapl/intel-rapl:0", path), 0);
+	assert_int_equal(symlink("../../devices/virtual/powercap/intel-rapl/intel-rapl:0", path),
+			 0);
 	assert_int_equal(tree_open(t), -ENOENT);
 	assert_non_null(tree_diag(t, EG_DIAG_SENSOR_BLOCKED, "intel-rapl:0"));
 	assert_non_null(strstr(t->diags.items[0].cure, "container"));

@@ -15,11 +15,25 @@
 static void ids(void **state)
 {
 	static const char *const bad[] = {
-		"",		  "intel-rapl",	       "intel-rapl-mmio", "intel-rapl:",
-		"intel-rapl:g",	  "intel-rapl:0:",     "intel-rapl::0",	  "intel-rapl:0:1:2:3",
-		"intel-rapl:0-1", "intel-rapl:10000",  "intel-rapl: 1",	  "intel-rapl:1 ",
-		"intel-raplx:0",  "dtpm:0",	       "intel-rapl:-1",	  "intel-rapl:0x1",
-		"intel-rapl:\n1", "intel-rapl:0:\t1:2", "Intel-rapl:0",
+		"",
+		"intel-rapl",
+		"intel-rapl-mmio",
+		"intel-rapl:",
+		"intel-rapl:g",
+		"intel-rapl:0:",
+		"intel-rapl::0",
+		"intel-rapl:0:1:2:3",
+		"intel-rapl:0-1",
+		"intel-rapl:10000",
+		"intel-rapl: 1",
+		"intel-rapl:1 ",
+		"intel-raplx:0",
+		"dtpm:0",
+		"intel-rapl:-1",
+		"intel-rapl:0x1",
+		"intel-rapl:\n1",
+		"intel-rapl:0:\t1:2",
+		"Intel-rapl:0",
 	};
 	struct eg_rapl_id id, untouched;
 
@@ -71,10 +85,24 @@ static void names(void **state)
 		{"psys-1", {EG_RAPL_PSYS, 1, -1}},
 	};
 	static const char *const bad[] = {
-		"",	      "package",	 "package-",	    "package-x",    "package--1",
-		"package-0-", "package-0-die",	 "package-0-die-",  "package-0-die-x", "cores",
-		"Core",	      "dram-0",		 "psys-",	    "psys-0-die-0", "package-99999",
-		"package- 1", "package-0-die- 1", "package-0:1",
+		"",
+		"package",
+		"package-",
+		"package-x",
+		"package--1",
+		"package-0-",
+		"package-0-die",
+		"package-0-die-",
+		"package-0-die-x",
+		"cores",
+		"Core",
+		"dram-0",
+		"psys-",
+		"psys-0-die-0",
+		"package-99999",
+		"package- 1",
+		"package-0-die- 1",
+		"package-0:1",
 	};
 	struct eg_rapl_name name;
 
@@ -97,10 +125,10 @@ static void ranges(void **state)
 	static const struct {
 		uint64_t max, modulus, resolution;
 	} t[] = {
-		{262143328850, 262143328911, 62},     /* 2^-14 J */
-		{65532610987, 65532611002, 16},	      /* 2^-16 J */
-		{65712999613, 65712999628, 16},	      /* DRAM, 15.3 uJ */
-		{1000000, 1000001, 1},		      /* no 32-bit register: unit 1 uJ */
+		{262143328850, 262143328911, 62}, /* 2^-14 J */
+		{65532610987, 65532611002, 16},	  /* 2^-16 J */
+		{65712999613, 65712999628, 16},	  /* DRAM, 15.3 uJ */
+		{1000000, 1000001, 1},		  /* no 32-bit register: unit 1 uJ */
 		{262143328851, 262143328852, 1},
 		{UINT64_MAX - 1, UINT64_MAX, 1},
 	};

@@ -205,7 +205,7 @@ static inline struct tree *tree_capture(const struct eg_driver *driver, const ch
 	char path[512];
 
 	if (!data || !*data) {
-		print_message("ERGON_TEST_DATA is unset: no captured machines\n");
+		print_message("# ERGON_TEST_DATA is unset: no captured machines\n");
 		skip();
 	}
 	t = calloc(1, sizeof(*t));
