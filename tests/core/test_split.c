@@ -160,7 +160,7 @@ static void test_conservation(void **state)
  */
 static void test_nobody_is_favoured(void **state)
 {
-	uint64_t rng = 9, cases = soak_cases(200000);
+	uint64_t rng = 9, cases = soak_cases(100000);
 	double worst = 0;
 
 	for (uint64_t done = 0; done < cases;) {
