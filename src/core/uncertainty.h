@@ -12,11 +12,11 @@
 #include "core/channel.h"
 
 /*
- * 2.25, not 1.96: the items' spreads are themselves estimated from few samples, and several are
- * bounded and not normal; with 2.25 the stated interval holds the truth in at least 95 % of the
- * simulated windows (tests), at 1.15 x the width of the best possible one.
+ * 2.4, not 1.96: the items' spreads are themselves estimated from few samples, and several are
+ * bounded and not normal. With 2.4 the stated interval holds the truth in at least 95 % of the
+ * simulated windows with statistical confidence (tests/meter), at 1.2 x the best possible width.
  */
-#define EG_COVERAGE 2.25
+#define EG_COVERAGE 2.4
 
 /* What happened in a window on one channel; differences of a track between its ends. */
 struct eg_window_facts {

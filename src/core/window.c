@@ -225,24 +225,27 @@ static double edge_watts(const struct eg_track *t, const struct mark *k, double 
  * strangers to each other (x = 0: each sample stands alone). What is faster than the samples
  * and never met by one cannot be known from them.
  */
-static double sampling_variance_j2(const struct eg_track *t, const struct mark *k)
+static double sampling_variance_j2(const struct eg_track *t, const struct mark *k, double seconds)
 {
 	double d1 = t->d1_w2 - k->d1_w2, d2 = t->d2_w2 - k->d2_w2, x = 0, a;
 	uint64_t n1 = t->n_d1 - k->n_d1, n2 = t->n_d2 - k->n_d2;
+	double step2 = t->step2_j2 - k->step2_j2;
 
-	if (n2 < ENOUGH_STEPS) { /* too few to tell: as the channel was since the begin */
+	if (n2 < ENOUGH_STEPS) { /* too few to tell: as the channel was since it was opened */
 		d1 = t->d1_w2;
 		d2 = t->d2_w2;
+		if (n1)
+			step2 = fmax(step2, d1 / (double)t->n_d1 * seconds * seconds / (double)n1);
 		n1 = t->n_d1;
 		n2 = t->n_d2;
 	}
 	if (n2 >= ENOUGH_STEPS && d1 > 0)
 		x = d2 / (double)n2 / (d1 / (double)n1) - 1;
 	if (x >= 0.99)
-		return (t->step2_j2 - k->step2_j2) / 12;
+		return step2 / 12;
 	x = fmax(x, 1e-3);
 	a = -log(x);
-	return (t->step2_j2 - k->step2_j2) * ((1 + x) / (1 - x) - 2 / a) / (2 * (1 - x));
+	return step2 * ((1 + x) / (1 - x) - 2 / a) / (2 * (1 - x));
 }
 
 static void fill_channel(const struct eg_meter *m, const struct window *w, size_t i,
@@ -277,7 +280,7 @@ static void fill_channel(const struct eg_meter *m, const struct window *w, size_
 	c->max_w = k->have_max ? fmax((double)k->max_uw / 1e6, mean_w) : c->mean_w;
 	facts = (struct eg_window_facts){
 		.uj = c->uj, .est_uj = c->est_uj, .seconds_ns = seconds_ns, .gap_ns = c->gap_ns,
-		.samples = c->samples, .step_var_j2 = sampling_variance_j2(t, k),
+		.samples = c->samples, .step_var_j2 = sampling_variance_j2(t, k, (double)covered / 1e9),
 		.edge_w = edge_watts(t, k, mean_w, seconds_ns),
 		.edge_step_w = k->have_uw && t->have_uw
 				       ? fabs((double)t->uw - (double)k->uw) / 1e6 : 0};

@@ -31,7 +31,7 @@ static struct eg_channel counter_channel(void)
 
 static uint64_t half_width(double deviation_uj)
 {
-	return (uint64_t)ceil(2.25 * deviation_uj);
+	return (uint64_t)ceil(EG_COVERAGE * deviation_uj);
 }
 
 static void near(uint64_t got, uint64_t want)
