@@ -120,8 +120,8 @@ static bool chain_leads(const struct plan *p, size_t a, size_t b)
 
 static bool integrated(const struct eg_channel *ch)
 {
-	return ch->integrated_gpu && (ch->component == EG_COMPONENT_GPU ||
-				      ch->component == EG_COMPONENT_GPU_MEMORY);
+	return ch->integrated_gpu &&
+	       (ch->component == EG_COMPONENT_GPU || ch->component == EG_COMPONENT_GPU_MEMORY);
 }
 
 static bool package_contains(const struct eg_channel *a, const struct eg_channel *b)
@@ -144,16 +144,15 @@ static bool components_contain(const struct eg_channel *a, const struct eg_chann
 	case EG_COMPONENT_PSYS:
 		return on_chip || b->component == EG_COMPONENT_SOC;
 	case EG_COMPONENT_SOC:
-		return on_chip || (gpu && (a->source == b->source ||
-					   strcmp(a->device, b->device) == 0));
+		return on_chip ||
+		       (gpu && (a->source == b->source || strcmp(a->device, b->device) == 0));
 	case EG_COMPONENT_PACKAGE:
 		return package_contains(a, b);
 	case EG_COMPONENT_UNCORE: /* on clients: the integrated graphics */
 		return integrated(b);
 	case EG_COMPONENT_GPU:
 		return b->component == EG_COMPONENT_GPU_MEMORY &&
-		       (device_within(a->device, b->device) ||
-			device_within(b->device, a->device));
+		       (device_within(a->device, b->device) || device_within(b->device, a->device));
 	default:
 		return false;
 	}
@@ -168,9 +167,8 @@ static bool contains(const struct plan *p, size_t a, size_t b)
 	grade = machine_grade(p->in[a].ch);
 	if (p->machine >= 0 && grade == machine_grade(p->in[p->machine].ch))
 		return machine_grade(p->in[b].ch) < grade;
-	return chain_leads(p, a, b) ||
-	       (!is(p, b, EG_COMPONENT_RAIL) && !chain_leads(p, b, a) &&
-		components_contain(p->in[a].ch, p->in[b].ch));
+	return chain_leads(p, a, b) || (!is(p, b, EG_COMPONENT_RAIL) && !chain_leads(p, b, a) &&
+					components_contain(p->in[a].ch, p->in[b].ch));
 }
 
 /* Takes a channel out of the pass: shown beside, never added. */
@@ -231,7 +229,8 @@ static size_t count(const struct plan *p, enum eg_component component)
 
 static bool gpu_outside(const struct plan *p, enum eg_component of, size_t i)
 {
-	if (!p->taking_part[i] || (!is(p, i, EG_COMPONENT_GPU) && !is(p, i, EG_COMPONENT_GPU_MEMORY)))
+	if (!p->taking_part[i] ||
+	    (!is(p, i, EG_COMPONENT_GPU) && !is(p, i, EG_COMPONENT_GPU_MEMORY)))
 		return false;
 	for (size_t k = 0; k < p->n; k++)
 		if (is(p, k, of) && contains(p, k, i))

@@ -95,8 +95,8 @@ static struct eg_counter_step next_step(struct eg_counter *c, const struct eg_ch
 	struct eg_counter_step step = {.dt_ns = dt_ns, .gap_ns = dt_ns};
 	bool known = false;
 
-	step.event = reading->epoch == c->epoch ? classify(ch, c->raw, raw, limit, &delta)
-						: EG_COUNTER_RESET;
+	step.event = reading->epoch == c->epoch ? classify(ch, c->raw, raw, limit, &delta) :
+						  EG_COUNTER_RESET;
 	if (step.event == EG_COUNTER_STEP || step.event == EG_COUNTER_WRAP) {
 		/* Hardware that woke may have counted from zero since: then nobody can know. */
 		known = !slept || raw > limit_raw(ch, dt_ns - slept);

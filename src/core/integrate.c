@@ -14,9 +14,9 @@
 
 typedef unsigned __int128 u128;
 
-#define DEN		2000000000ULL
-#define SUSPEND_MIN_NS	100000000 /* boot and awake clock are read one after the other */
-#define CONFIG_MAX_NS	(3600 * EG_NSEC_PER_SEC)
+#define DEN	       2000000000ULL
+#define SUSPEND_MIN_NS 100000000 /* boot and awake clock are read one after the other */
+#define CONFIG_MAX_NS  (3600 * EG_NSEC_PER_SEC)
 
 /* (p0 + p1) * dt / 2e9 with carried remainder; stays at UINT64_MAX above it. */
 static uint64_t trapezoid(uint64_t p0_uw, uint64_t p1_uw, uint64_t dt_ns, uint64_t *rem)

@@ -8,8 +8,8 @@
  * was paid too early; nobody gets less than 0, so then too much may be out, and it is taken back
  * where the remainder is smallest. What a share differs from its target is the new carry.
  *
- * Remainders are ordered by a binary heap in the caller's scratch: no allocation, O(n log n). A heap
- * word is remainder << 27 | index, so equal remainders have one order on every machine.
+ * Remainders are ordered by a binary heap in the caller's scratch: no allocation, O(n log n). A
+ * heap word is remainder << 27 | index, so equal remainders have one order on every machine.
  */
 #include "core/split.h"
 
@@ -19,10 +19,10 @@
 typedef unsigned __int128 u128;
 typedef __int128 i128;
 
-#define ONE_UJ	     ((int64_t)1 << 32)
-#define CARRY_MAX    (8 * ONE_UJ) /* most that is carried; remainders fit 37 bits */
-#define INDEX_BITS   27
-#define SMALL_N	     64
+#define ONE_UJ	   ((int64_t)1 << 32)
+#define CARRY_MAX  (8 * ONE_UJ) /* most that is carried; remainders fit 37 bits */
+#define INDEX_BITS 27
+#define SMALL_N	   64
 
 struct split {
 	const uint64_t *weights;
@@ -109,8 +109,12 @@ int eg_split(uint64_t amount, const uint64_t *weights, size_t n, int64_t *carry,
 	     uint64_t *shares, uint64_t *ret_rest)
 {
 	uint64_t small[SMALL_N];
-	struct split s = {.weights = weights, .n = n, .shares = shares, .carry = carry,
-			  .heap = n <= SMALL_N ? small : scratch, .amount = amount};
+	struct split s = {.weights = weights,
+			  .n = n,
+			  .shares = shares,
+			  .carry = carry,
+			  .heap = n <= SMALL_N ? small : scratch,
+			  .amount = amount};
 	u128 paid = 0;
 
 	if (!s.heap || n > (size_t)1 << INDEX_BITS)

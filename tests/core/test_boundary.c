@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Boundaries: the machines one meets, by name, and over random sets of channels the property that no
- * joule is counted twice and no channel is forgotten. Overlap is judged by a model of its own: what
- * each channel physically feeds, as a set of bits.
+ * Boundaries: the machines one meets, by name, and over random sets of channels the property that
+ * no joule is counted twice and no channel is forgotten. Overlap is judged by a model of its own:
+ * what each channel physically feeds, as a set of bits.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -361,8 +361,8 @@ static void test_ceiling_of_channels(void **state)
 }
 
 /*
- * The kinds of channel of the random machines and all that each may feed. Bits: 0-2 core, graphics and the
- * rest of socket 0, 3-5 of socket 1, 6-7 memory of each, 8-9 core and memory of a card, 10 fan,
+ * The kinds of channel of the random machines and all that each may feed. Bits: 0-2 core, graphics
+ * and the rest of socket 0, 3-5 of socket 1, 6-7 memory of each, 8-9 core and memory of a card, 10 fan,
  * 11 disk, 12 losses, 13-15 an accelerator and two rails.
  */
 #define SOCKET_0 07u

@@ -20,8 +20,8 @@
 typedef unsigned __int128 u128;
 
 /* Ranges of max_energy_range_uj plus one unit (2^-14 J, 2^-16 J, 15.3 uJ). */
-#define RANGE_262 (262143328850ULL + 61)
-#define RANGE_65  (65532610987ULL + 15)
+#define RANGE_262  (262143328850ULL + 61)
+#define RANGE_65   (65532610987ULL + 15)
 #define RANGE_DRAM (65712999613ULL + 15)
 
 static struct eg_channel rapl_channel(uint64_t modulus)
@@ -332,8 +332,11 @@ static void test_value_outside_its_range(void **state)
 
 static void test_extreme_values(void **state)
 {
-	struct eg_channel ch = {.unit_num = UINT64_MAX, .unit_den = 1, .max_uw = UINT64_MAX,
-				.update_ns = UINT64_MAX, .resolution_uj = UINT64_MAX,
+	struct eg_channel ch = {.unit_num = UINT64_MAX,
+				.unit_den = 1,
+				.max_uw = UINT64_MAX,
+				.update_ns = UINT64_MAX,
+				.resolution_uj = UINT64_MAX,
 				.modulus = UINT64_MAX};
 	struct eg_counter c = {0};
 
@@ -366,8 +369,8 @@ static void test_guard(void **state)
 	ch.guard_ns = 0;
 	ch.max_uw = UINT64_MAX;
 	assert_int_equal(eg_counter_guard_ns(&ch), 1);
-	ch = (struct eg_channel){.unit_num = UINT64_MAX, .unit_den = 1, .modulus = UINT64_MAX,
-				 .max_uw = 1};
+	ch = (struct eg_channel){
+		.unit_num = UINT64_MAX, .unit_den = 1, .modulus = UINT64_MAX, .max_uw = 1};
 	assert_true(eg_counter_guard_ns(&ch) == UINT64_MAX);
 }
 
@@ -431,9 +434,10 @@ static void test_24_hours(void **state)
 			assert_in_range(error + 61, 0, 122);
 			assert_in_range(wraps, truth / RANGE_262, truth / RANGE_262 + 1);
 			if (z % 2 == 0)
-				print_message("# 24 h, %2d s, %3d W: error %d uJ, %d wraps, %d reads\n",
-					      (int)(interval[k] / SEC), (int)(power[z] / W),
-					      (int)error, (int)wraps, (int)reads);
+				print_message(
+					"# 24 h, %2d s, %3d W: error %d uJ, %d wraps, %d reads\n",
+					(int)(interval[k] / SEC), (int)(power[z] / W), (int)error,
+					(int)wraps, (int)reads);
 		}
 	}
 }
@@ -462,8 +466,8 @@ static struct eg_counter_step model(const struct eg_channel *ch, const struct eg
 		if (n > 1)
 			s.event = EG_COUNTER_AMBIGUOUS;
 		else if (n == 1)
-			s.event = fits[0] == (__int128)raw - c->raw ? EG_COUNTER_STEP
-								    : EG_COUNTER_WRAP;
+			s.event = fits[0] == (__int128)raw - c->raw ? EG_COUNTER_STEP :
+								      EG_COUNTER_WRAP;
 		else if (raw > c->raw)
 			s.event = EG_COUNTER_IMPLAUSIBLE;
 	}
@@ -498,8 +502,9 @@ static void test_differential(void **state)
 		feed_epoch(&c, &ch, raw, t, 0, epoch);
 		for (int i = 0; i < 50; i++, done++) {
 			uint64_t dt = 1 + random_any(&rng) % (1000 * SEC);
-			uint64_t most = (uint64_t)((u128)ch.max_uw * dt / SEC *
-						   ch.unit_den / ch.unit_num) + 2;
+			uint64_t most =
+				(uint64_t)((u128)ch.max_uw * dt / SEC * ch.unit_den / ch.unit_num) +
+				2;
 			struct eg_counter before = c;
 			struct eg_counter_step want, got;
 
@@ -516,8 +521,8 @@ static void test_differential(void **state)
 			if (got.event != want.event || got.uj != want.uj ||
 			    got.gap_ns != want.gap_ns || got.dt_ns != want.dt_ns)
 				fail_msg("case %ju: event %d for %d, uj %ju for %ju",
-					 (uintmax_t)done, got.event, want.event,
-					 (uintmax_t)got.uj, (uintmax_t)want.uj);
+					 (uintmax_t)done, got.event, want.event, (uintmax_t)got.uj,
+					 (uintmax_t)want.uj);
 			assert_true(c.rem < ch.unit_den);
 			seen[got.event]++;
 		}
@@ -590,16 +595,16 @@ static void test_totals_never_fall(void **state)
 }
 
 /*
- * Windows are differences of totals: each is within a microjoule of its truth, and back to back they
- * sum to the one around them, which is the truth itself, rounded down once.
+ * Windows are differences of totals: each is within a microjoule of its truth, and back to back
+ * they sum to the one around them, which is the truth itself, rounded down once.
  */
 static void test_windows_sum(void **state)
 {
 	uint64_t rng = 11, cases = soak_cases(1000000), wraps = 0;
 
 	for (uint64_t done = 0; done < cases;) {
-		struct eg_channel ch = random_below(&rng, 2) ? perf_channel(1ULL << 40)
-							     : rapl_channel(RANGE_65);
+		struct eg_channel ch = random_below(&rng, 2) ? perf_channel(1ULL << 40) :
+							       rapl_channel(RANGE_65);
 		uint64_t guard = eg_counter_guard_ns(&ch), raw = random_below(&rng, ch.modulus);
 		uint64_t t = SEC, total = 0, windows_uj = 0, begin_uj = 0;
 		struct eg_counter c = {0};

@@ -331,8 +331,8 @@ static void test_unit_is_scaled(void **state)
 static void test_extremes(void **state)
 {
 	struct eg_channel ch = gauge;
-	struct eg_integrate_config cfg = {.gap_ns = UINT64_MAX, .hold_max_ns = UINT64_MAX,
-					  .interval_ns = UINT64_MAX};
+	struct eg_integrate_config cfg = {
+		.gap_ns = UINT64_MAX, .hold_max_ns = UINT64_MAX, .interval_ns = UINT64_MAX};
 	struct eg_integrator it = {0};
 	struct eg_reading r = {.raw = UINT64_MAX, .t_ns = 0};
 	struct eg_integrate_step s;
@@ -378,8 +378,11 @@ static void test_reading_from_double(void **state)
 	static const struct {
 		double value, scale;
 		uint64_t raw;
-	} good[] = {{0, 1e6, 0},	    {-0.0, 1e6, 0},	   {0.4e-6, 1e6, 0},
-		    {0.6e-6, 1e6, 1},	    {300.1234567, 1e6, 300123457},
+	} good[] = {{0, 1e6, 0},
+		    {-0.0, 1e6, 0},
+		    {0.4e-6, 1e6, 0},
+		    {0.6e-6, 1e6, 1},
+		    {300.1234567, 1e6, 300123457},
 		    {0x1p63, 1, 1ULL << 63}};
 	struct eg_reading r = {.t_ns = 7, .epoch = 3};
 
@@ -416,8 +419,8 @@ static void test_exact_over_random_sequences(void **state)
 		for (int i = 0; i < 100; i++, done++) {
 			uint64_t dt = random_any(&rng) % (120 * SEC), uw, pause = 0;
 			bool bad = random_below(&rng, 30) == 0;
-			struct eg_reading r = {.bad = bad, .status = bad ? EG_STATUS_ERROR
-									 : EG_STATUS_OK};
+			struct eg_reading r = {.bad = bad,
+					       .status = bad ? EG_STATUS_ERROR : EG_STATUS_OK};
 			struct eg_integrate_step s;
 
 			if (random_below(&rng, 20) == 0)

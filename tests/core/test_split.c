@@ -57,9 +57,9 @@ static void test_equal_weights_take_turns(void **state)
 		for (int i = 0; i < 3; i++)
 			sum[i] += shares[i];
 		if (round % 3 == 2)
-			assert_memory_equal(sum, ((uint64_t[]){round / 3 + 1, round / 3 + 1,
-							       round / 3 + 1}),
-					    sizeof(sum));
+			assert_memory_equal(
+				sum, ((uint64_t[]){round / 3 + 1, round / 3 + 1, round / 3 + 1}),
+				sizeof(sum));
 	}
 }
 
@@ -171,8 +171,8 @@ static void test_nobody_is_favoured(void **state)
 		u128 sum = 0;
 
 		for (size_t k = 0; k < n; k++)
-			sum += weights[k] = random_below(&rng, 8) ? 1 + random_any(&rng) % 1000000
-								  : 0;
+			sum += weights[k] = random_below(&rng, 8) ? 1 + random_any(&rng) % 1000000 :
+								    0;
 		if (sum == 0)
 			continue;
 		for (int round = 0; round < 1000; round++, done++) {

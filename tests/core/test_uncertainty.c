@@ -47,12 +47,12 @@ static void test_counter_items(void **state)
 
 	eg_uncertainty_channel(&ch, &f, &u);
 	near(u.resolution_uj, half_width(1000 / sqrt(6)));
-	near(u.update_uj, half_width(30 * W / sqrt(6))); /* 300 W x 0.1 s at either edge */
+	near(u.update_uj, half_width(30 * W / sqrt(6)));     /* 300 W x 0.1 s at either edge */
 	near(u.accuracy_uj, half_width(150 * W / 1.959964)); /* 5 % is more than 5 W x 10 s */
 	assert_int_equal(u.sampling_uj, 0);
 	assert_int_equal(u.held_uj, 0);
 	near(u.total_uj, (uint64_t)ceil(hypot(hypot((double)u.resolution_uj, (double)u.update_uj),
-					     (double)u.accuracy_uj)));
+					      (double)u.accuracy_uj)));
 }
 
 static void test_absolute_class_at_low_power(void **state)
@@ -86,8 +86,12 @@ static void test_rapl_unit_rounding(void **state)
 static void test_gauge_items(void **state)
 {
 	struct eg_channel ch = counter_channel();
-	struct eg_window_facts f = {.uj = 3000 * W, .est_uj = 600 * W, .seconds_ns = 10 * SEC,
-				    .edge_w = 300, .edge_step_w = 50, .step_var_j2 = 16};
+	struct eg_window_facts f = {.uj = 3000 * W,
+				    .est_uj = 600 * W,
+				    .seconds_ns = 10 * SEC,
+				    .edge_w = 300,
+				    .edge_step_w = 50,
+				    .step_var_j2 = 16};
 	struct eg_uncertainty u;
 
 	ch.quantity = EG_QUANTITY_POWER;
@@ -108,8 +112,10 @@ static void test_unknown_is_unbounded(void **state)
 	eg_uncertainty_channel(&ch, &f, &u);
 	assert_true(u.update_uj == UINT64_MAX);
 	assert_true(u.total_uj == UINT64_MAX);
-	f = (struct eg_window_facts){.uj = UINT64_MAX, .est_uj = UINT64_MAX,
-				     .seconds_ns = UINT64_MAX, .edge_w = 1e300,
+	f = (struct eg_window_facts){.uj = UINT64_MAX,
+				     .est_uj = UINT64_MAX,
+				     .seconds_ns = UINT64_MAX,
+				     .edge_w = 1e300,
 				     .step_var_j2 = 1e300};
 	eg_uncertainty_channel(&ch, &f, &u);
 	assert_true(u.total_uj == UINT64_MAX);
@@ -163,7 +169,8 @@ static struct trial counter_trial(uint64_t *rng, double t_s, double w)
 	double got = floor((offset + w * gain * shown_end) / q) * q -
 		     floor((offset + w * gain * shown_begin) / q) * q;
 	struct eg_window_facts f = {.uj = (uint64_t)(got * 1e6 + 0.5),
-				    .seconds_ns = (uint64_t)(t_s * 1e9), .edge_w = w};
+				    .seconds_ns = (uint64_t)(t_s * 1e9),
+				    .edge_w = w};
 	struct eg_uncertainty u;
 
 	ch.accuracy.abs_uw = 0;
@@ -239,8 +246,8 @@ static void test_intervals_hold_the_truth(void **state)
 
 	for (size_t k = 0; k < EG_ARRAY_SIZE(counter_s); k++) {
 		for (size_t i = 0; i < TRIALS; i++)
-			trial[i] = counter_trial(
-				&rng, counter_s[k] * (0.5 + random_unit(&rng)), 300);
+			trial[i] =
+				counter_trial(&rng, counter_s[k] * (0.5 + random_unit(&rng)), 300);
 		snprintf(name, sizeof(name), "counter, about %g s", counter_s[k]);
 		judge(name, trial);
 	}
