@@ -6,7 +6,6 @@
 #include "rig.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <sys/wait.h>
 
@@ -36,11 +35,6 @@ static uint64_t live(struct rig *r, uint64_t *ret_uj, unsigned *ret_sessions)
 
 	rig_at(r, 0.02);
 	assert_int_equal(eg_meter_open(&r->env, r->drivers, &cfg, &m, NULL), 0);
-	/* A handle that outlasts the driver's, to look at what is left. */
-	if (!symbol_of(r, "fake_nvml_calls", &calls, sizeof(calls)))
-		calls = NULL;
-	if (!symbol_of(r, "fake_nvml_sessions", &sessions, sizeof(sessions)))
-		sessions = NULL;
 	for (int k = 0; k <= 8; k++) {
 		rig_at(r, 0.02 + k * 0.5);
 		eg_meter_sample(m, true);
@@ -61,9 +55,12 @@ static uint64_t live(struct rig *r, uint64_t *ret_uj, unsigned *ret_sessions)
 			*ret_uj = s->channel[i].uj;
 	}
 	eg_meter_unpin(m, s);
-	if (calls)
+	/* Looked up only now: the driver may have loaded the library anew. */
+	if (symbol_of(r, "fake_nvml_calls", &calls, sizeof(calls)))
 		n = calls();
-	*ret_sessions = sessions ? sessions() : 0;
+	*ret_sessions = 0;
+	if (symbol_of(r, "fake_nvml_sessions", &sessions, sizeof(sessions)))
+		*ret_sessions = sessions();
 	assert_null(eg_meter_close(m));
 	return n;
 }
