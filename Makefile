@@ -36,7 +36,7 @@ format: ## lay out every C file as .clang-format says
 	@sh tools/format.sh
 
 soak: all ## the full counts of long tests (ERGON_SOAK=10)
-	@$(B) "$(CURDIR)/build-check/default" all -Dtests=enabled -Dwerror=true
+	@$(B) "$(CURDIR)/build-check/default" all -Dtests=enabled
 	@ERGON_SOAK=10 $(PYTHON) tests/run build-check/default
 
 bench: all ## what measuring costs, beside other meters

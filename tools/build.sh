@@ -37,8 +37,13 @@ is_ours() {
 }
 fail() {
 	if [ -f "$log" ]; then
-		cat "$log" >&2
-		echo "The build failed; the text above is in $log" >&2
+		# Of ninja's output only what failed; of meson's, which is short, all.
+		if grep -q '^FAILED: ' "$log"; then
+			sed -n '/^FAILED: /,$p' "$log" >&2
+		else
+			cat "$log" >&2
+		fi
+		echo "The build failed; the whole output is in $log" >&2
 	fi
 	exit 1
 }
