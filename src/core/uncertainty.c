@@ -12,8 +12,8 @@
  *              a constant part of T, which moves the curve and changes only what enters and leaves
  *              at the edges: rms of a uniform delay, T / sqrt(3), times the step of power between
  *              the edges.
- *  sampling    The power between two samples is only known to go from the one to the other; the
- *              caller sums (difference x time)^2 / 12, as if the moment of change were uniform.
+ *  sampling    What the power did between two samples is not known. The caller brings the variance
+ *              of the integral (step_var_j2).
  *  accuracy    The class is the half-width of the 95 % interval of a gain error: class / 1.96.
  *  held        A held reading may be wrong by all of itself, uniformly: E / sqrt(3).
  */

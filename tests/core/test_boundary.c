@@ -362,8 +362,8 @@ static void test_ceiling_of_channels(void **state)
 
 /*
  * The kinds of channel of the random machines and all that each may feed. Bits: 0-2 core, graphics
- * and the rest of socket 0, 3-5 of socket 1, 6-7 memory of each, 8-9 core and memory of a card, 10 fan,
- * 11 disk, 12 losses, 13-15 an accelerator and two rails.
+ * and the rest of socket 0, 3-5 of socket 1, 6-7 memory of each, 8-9 core and memory of a card,
+ * 10 fan, 11 disk, 12 losses, 13-15 an accelerator and two rails.
  */
 #define SOCKET_0 07u
 #define SOCKET_1 070u
