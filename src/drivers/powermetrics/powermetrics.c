@@ -25,6 +25,7 @@
 #define SAMPLE_MIN_MS  20
 #define SAMPLE_MAX_MS  60000
 #define FIRST_WAIT_MS  3000	      /* for the first sample, beyond one sample's length */
+#define FIRST_MAX      (1u << 20)     /* bytes before the first sample */
 #define PATIENCE_MS    100	      /* between SIGTERM and SIGKILL */
 #define SILENCE_MIN_NS 10000000000ULL /* without a sample for so long: it hangs */
 #define BACKOFF_MIN_NS 1000000000ULL
@@ -45,8 +46,8 @@ struct eg_instance {
 	uint64_t uj[EG_POWERMETRICS_FIELDS];  /* since the program's start */
 	uint64_t end_ns;		      /* of the last sample; 0 none in this run */
 	bool missing[EG_POWERMETRICS_FIELDS]; /* a sample of this run lacked it */
-	uint32_t epoch;
-	uint64_t heard_ns; /* when it was started or last gave a sample */
+	uint32_t epoch[EG_POWERMETRICS_FIELDS];
+	uint64_t heard_ns; /* awake clock: when it was started or last gave a sample */
 	uint64_t retry_ns, backoff_ns;
 };
 
@@ -79,7 +80,7 @@ static int start(struct eg_instance *inst)
 	memset(inst->uj, 0, sizeof(inst->uj));
 	memset(inst->missing, 0, sizeof(inst->missing));
 	inst->end_ns = 0;
-	inst->heard_ns = eg_clock_ns(&inst->env->clock);
+	inst->heard_ns = eg_clock_awake_ns(&inst->env->clock);
 	return eg_child_start(&inst->child, inst->path, argv);
 }
 
@@ -121,20 +122,23 @@ static int first_sample(struct eg_instance *inst, struct eg_diags *diags,
 			struct eg_powermetrics_sample *ret)
 {
 	int left_ms = FIRST_WAIT_MS + (int)(inst->period_ns / EG_NSEC_PER_MSEC);
+	size_t taken = 0;
 	char c;
 
-	while (left_ms > 0) {
+	while (left_ms > 0 && taken < FIRST_MAX) {
 		struct pollfd p = {.fd = inst->child.out_fd, .events = POLLIN};
 		bool done = false;
 		ssize_t n = 0;
 
 		/* Byte by byte, so that nothing of the second sample is taken with the first. */
-		while (!done && (n = eg_child_read(&inst->child, &c, 1)) > 0)
-			if (eg_powermetrics_feed(&inst->decoder, &c, 1, ret, &done) != 1)
-				return -EPROTO;
+		for (; !done && taken < FIRST_MAX; taken++) {
+			n = eg_child_read(&inst->child, &c, 1);
+			if (n != 1 || eg_powermetrics_feed(&inst->decoder, &c, 1, ret, &done) != 1)
+				break;
+		}
 		if (done)
 			return 0;
-		if (n != -EAGAIN)
+		if (n != -EAGAIN && n != 1)
 			return say_ended(inst, diags);
 		if (poll(&p, 1, 50) == 0)
 			left_ms -= 50;
@@ -248,7 +252,8 @@ static int open_instance(const struct eg_env *env, const struct eg_driver_config
 		return r;
 	}
 	describe_channels(inst, s.have);
-	inst->end_ns = inst->heard_ns = eg_clock_ns(&env->clock);
+	inst->end_ns = eg_clock_ns(&env->clock);
+	inst->heard_ns = eg_clock_awake_ns(&env->clock);
 	*ret = inst;
 	return 0;
 }
@@ -261,44 +266,55 @@ static size_t describe(const struct eg_instance *inst, const struct eg_channel *
 
 /* ---- read ---- */
 
+static void put_one(struct eg_instance *inst, size_t i, enum eg_status status, struct eg_sink *sink)
+{
+	struct eg_reading r = {.t_ns = inst->end_ns, .epoch = inst->epoch[i], .status = status};
+
+	if (status == EG_STATUS_OK && inst->missing[i])
+		r.status = EG_STATUS_NO_DATA;
+	if (r.status == EG_STATUS_OK)
+		r.raw = inst->uj[i];
+	else
+		r.t_ns = eg_clock_ns(&inst->env->clock);
+	eg_sink_put(sink, i, &r);
+}
+
 static void put_all(struct eg_instance *inst, struct eg_sink *sink, enum eg_status status)
 {
-	for (size_t i = 0; i < inst->n; i++) {
-		struct eg_reading r = {
-			.t_ns = inst->end_ns, .epoch = inst->epoch, .status = status};
-
-		if (status == EG_STATUS_OK && inst->missing[i])
-			r.status = EG_STATUS_NO_DATA;
-		if (r.status == EG_STATUS_OK)
-			r.raw = inst->uj[i];
-		else
-			r.t_ns = eg_clock_ns(&inst->env->clock);
-		eg_sink_put(sink, i, &r);
-	}
+	for (size_t i = 0; i < inst->n; i++)
+		put_one(inst, i, status, sink);
 }
 
 /*
  * A sample ends where the one before ended plus its length; never in the future. The first of a run
- * ends when it arrives, and began its length before.
+ * ends when it arrives, and began its length before. A channel that begins, or that a sample before
+ * lacked, starts from zero at the beginning of this one.
  */
 static void take_sample(struct eg_instance *inst, const struct eg_powermetrics_sample *s,
 			struct eg_sink *sink)
 {
 	uint64_t now_ns = eg_clock_ns(&inst->env->clock);
+	bool first = inst->end_ns == 0;
 
-	if (inst->end_ns == 0) {
+	if (first)
 		inst->end_ns = now_ns > s->elapsed_ns ? now_ns - s->elapsed_ns : 1;
-		put_all(inst, sink, EG_STATUS_OK); /* zero, where the run begins */
-	}
-	inst->end_ns = EG_MIN(inst->end_ns + s->elapsed_ns, now_ns);
 	for (size_t i = 0; i < inst->n; i++) {
 		bool have = s->have & 1u << inst->field[i];
 
+		if (have && inst->missing[i]) {
+			inst->epoch[i]++;
+			inst->uj[i] = 0;
+		}
+		if (have && (first || inst->missing[i])) {
+			inst->missing[i] = false;
+			put_one(inst, i, EG_STATUS_OK, sink);
+		}
 		inst->missing[i] = !have;
 		inst->uj[i] += have ? s->uj[inst->field[i]] : 0;
 	}
+	inst->end_ns = EG_MIN(inst->end_ns + s->elapsed_ns, now_ns);
 	put_all(inst, sink, EG_STATUS_OK);
-	inst->heard_ns = now_ns;
+	inst->heard_ns = eg_clock_awake_ns(&inst->env->clock);
 	inst->backoff_ns = BACKOFF_MIN_NS;
 }
 
@@ -334,10 +350,17 @@ static int drain(struct eg_instance *inst, struct eg_sink *sink, bool *ret_any)
 static void end_run(struct eg_instance *inst, uint64_t now_ns)
 {
 	eg_child_stop(&inst->child, PATIENCE_MS);
-	inst->epoch++;
+	for (size_t i = 0; i < inst->n; i++)
+		inst->epoch[i]++;
 	inst->end_ns = 0;
 	inst->retry_ns = now_ns + inst->backoff_ns;
 	inst->backoff_ns = EG_MIN(2 * inst->backoff_ns, BACKOFF_MAX_NS);
+}
+
+static bool silent(const struct eg_instance *inst)
+{
+	return eg_clock_awake_ns(&inst->env->clock) - inst->heard_ns >
+	       EG_MAX(8 * inst->period_ns, SILENCE_MIN_NS);
 }
 
 static void read_channels(struct eg_instance *inst, struct eg_sink *sink, struct eg_diags *diags)
@@ -358,19 +381,25 @@ static void read_channels(struct eg_instance *inst, struct eg_sink *sink, struct
 		return;
 	}
 	if (drain(inst, sink, &any) < 0) {
+		end_run(inst, now_ns);
 		eg_diag_add(diags, EG_DIAG_SENSOR_ERROR, NAME, PROGRAM,
 			    wants_root(&inst->child) ? ROOT_CURE : "",
 			    "powermetrics ended and is started again: %.120s", inst->child.said);
-		end_run(inst, now_ns);
 		put_all(inst, sink, EG_STATUS_ERROR);
-	} else if (!any && now_ns - inst->heard_ns > EG_MAX(8 * inst->period_ns, SILENCE_MIN_NS)) {
+	} else if (any) {
+		/* After a sleep the samples' own lengths lag behind: the next ends when it comes. */
+		if (now_ns - inst->end_ns > 2 * inst->period_ns + EG_NSEC_PER_SEC)
+			inst->end_ns = now_ns;
+	} else if (silent(inst)) {
+		uint64_t dropped = inst->decoder.dropped;
+
+		end_run(inst, now_ns);
 		eg_diag_add(diags, EG_DIAG_SENSOR_TIMEOUT, NAME, PROGRAM, "",
 			    "powermetrics gives no samples (%llu documents without use) and is "
 			    "started again",
-			    (unsigned long long)inst->decoder.dropped);
-		end_run(inst, now_ns);
+			    (unsigned long long)dropped);
 		put_all(inst, sink, EG_STATUS_ERROR);
-	} else if (!any) {
+	} else {
 		/* Between two samples: the last one again, with its own time. */
 		put_all(inst, sink, inst->end_ns ? EG_STATUS_OK : EG_STATUS_NO_DATA);
 	}
