@@ -28,6 +28,7 @@
 #define FIRST_MAX      (1u << 20)     /* bytes before the first sample */
 #define PATIENCE_MS    100	      /* between SIGTERM and SIGKILL */
 #define SILENCE_MIN_NS 10000000000ULL /* without a sample for so long: it hangs */
+#define SLEEP_MIN_NS   100000000ULL   /* the two clocks are read one after the other */
 #define BACKOFF_MIN_NS 1000000000ULL
 #define BACKOFF_MAX_NS 60000000000ULL
 #define READS_MAX      64 /* of 16 KiB in one call: a full pipe many times over */
@@ -47,7 +48,8 @@ struct eg_instance {
 	uint64_t end_ns;		      /* of the last sample; 0 none in this run */
 	bool missing[EG_POWERMETRICS_FIELDS]; /* a sample of this run lacked it */
 	uint32_t epoch[EG_POWERMETRICS_FIELDS];
-	uint64_t heard_ns; /* awake clock: when it was started or last gave a sample */
+	uint64_t heard_ns;  /* awake clock: when it was started or last gave a sample */
+	uint64_t asleep_ns; /* of the machine since boot */
 	uint64_t retry_ns, backoff_ns;
 };
 
@@ -254,6 +256,7 @@ static int open_instance(const struct eg_env *env, const struct eg_driver_config
 	describe_channels(inst, s.have);
 	inst->end_ns = eg_clock_ns(&env->clock);
 	inst->heard_ns = eg_clock_awake_ns(&env->clock);
+	inst->asleep_ns = inst->end_ns - inst->heard_ns;
 	*ret = inst;
 	return 0;
 }
@@ -357,6 +360,18 @@ static void end_run(struct eg_instance *inst, uint64_t now_ns)
 	inst->backoff_ns = EG_MIN(2 * inst->backoff_ns, BACKOFF_MAX_NS);
 }
 
+/* The samples' own lengths leave out a sleep of the machine: the next one begins after it. */
+static void note_sleep(struct eg_instance *inst, uint64_t now_ns)
+{
+	uint64_t asleep_ns = now_ns - eg_clock_awake_ns(&inst->env->clock);
+
+	if (asleep_ns <= inst->asleep_ns + SLEEP_MIN_NS)
+		return;
+	if (inst->end_ns)
+		inst->end_ns += asleep_ns - inst->asleep_ns;
+	inst->asleep_ns = asleep_ns;
+}
+
 static bool silent(const struct eg_instance *inst)
 {
 	return eg_clock_awake_ns(&inst->env->clock) - inst->heard_ns >
@@ -368,6 +383,7 @@ static void read_channels(struct eg_instance *inst, struct eg_sink *sink, struct
 	uint64_t now_ns = eg_clock_ns(&inst->env->clock);
 	bool any = false;
 
+	note_sleep(inst, now_ns);
 	if (inst->child.pid == 0 && now_ns >= inst->retry_ns) {
 		int r = start(inst);
 
@@ -387,9 +403,7 @@ static void read_channels(struct eg_instance *inst, struct eg_sink *sink, struct
 			    "powermetrics ended and is started again: %.120s", inst->child.said);
 		put_all(inst, sink, EG_STATUS_ERROR);
 	} else if (any) {
-		/* After a sleep the samples' own lengths lag behind: the next ends when it comes. */
-		if (now_ns - inst->end_ns > 2 * inst->period_ns + EG_NSEC_PER_SEC)
-			inst->end_ns = now_ns;
+		return;
 	} else if (silent(inst)) {
 		uint64_t dropped = inst->decoder.dropped;
 

@@ -477,6 +477,32 @@ static void stubborn(void **state)
 	assert_int_equal(errno, ESRCH);
 }
 
+/* A sleep of the machine is in no sample's length: it lies between two of them. */
+static void sleeps(void **state)
+{
+	struct fixture *f = *state;
+	struct eg_instance *inst = NULL;
+	struct record rec;
+	uint64_t t0;
+
+	install(&f->t, "exec cat \"$ROOT/fifo\"\n");
+	send_document(f, 500000000, 10, 10, 0);
+	assert_int_equal(try_open(f, &inst), 0);
+	t0 = f->t.clock.boot_ns;
+	f->t.clock.boot_ns += 3600500000000;
+	f->t.clock.suspended_ns += 3600000000000;
+	send_document(f, 500000000, 30, 0, 0);
+	read_newer(f, inst, t0 + 3600000000000, &rec);
+	assert_int_equal(rec.r[1][rec.n[1] - 1].t_ns, t0 + 3600500000000);
+	assert_int_equal(rec.r[1][rec.n[1] - 1].raw, 30000);
+	f->t.clock.boot_ns += 500000000;
+	send_document(f, 500000000, 30, 0, 0);
+	read_newer(f, inst, t0 + 3600500000000, &rec);
+	assert_int_equal(rec.r[1][rec.n[1] - 1].t_ns, t0 + 3601000000000);
+	assert_int_equal(rec.r[1][rec.n[1] - 1].epoch, 0);
+	DRIVER->close(inst);
+}
+
 /* Nonsense between documents, and text on stderr, cost nothing. */
 static void noise(void **state)
 {
@@ -507,6 +533,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(stubborn, setup, teardown),
 		cmocka_unit_test_setup_teardown(noise, setup, teardown),
+		cmocka_unit_test_setup_teardown(sleeps, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("powermetrics-driver", tests, NULL, NULL);
