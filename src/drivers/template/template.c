@@ -99,8 +99,9 @@ static int open_instance(const struct eg_env *env, const struct eg_driver_config
 	}
 	eg_names_free(&names);
 	if (!inst || inst->n == 0) {
+		r = inst ? -ENODEV : -ENOMEM;
 		close_instance(inst);
-		return inst ? -ENODEV : -ENOMEM;
+		return r;
 	}
 	*ret = inst;
 	return 0;
