@@ -280,7 +280,7 @@ static void captures(void **state)
 		{"cpuinfo-gopsutil/1958-cpuinfo", "HygonGenuine", "Hygon C86-4G (OPN:5435)",
 		 "unknown", 1, 1, 1},
 		{"cpuinfo-intel-powerstat/cpuinfo", "GenuineIntel",
-		 "Intel(R) Xeon(R) Platinum 8480+", "sapphirerapids", 4, 2, 4},
+		 "Intel(R) Xeon(R) Platinum 8480+", "sapphirerapids", 4, 1, 4},
 		{"cpuinfo-intel-powerstat/cpu_model_missing/cpuinfo", "GenuineIntel",
 		 "Intel(R) Xeon(R) Platinum 8480+", "unknown", 1, 1, 1},
 		{"cpuinfo-intel-powerstat/vendor_not_supported/cpuinfo", "AuthenticAMD",
