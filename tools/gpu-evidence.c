@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gpu-evidence: what an NVIDIA GPU's energy counter is worth, on the GPU itself. It loads
- * libnvidia-ml.so.1 and libcuda.so.1 at run time (no headers, no toolkit), keeps the GPU busy with a
- * fused-multiply-add kernel, and prints for docs/hardware.md: device and driver, the cost of each
+ * libnvidia-ml.so.1 and libcuda.so.1 at run time (no headers, no toolkit), keeps the GPU busy with
+ * a fused-multiply-add kernel, and prints for docs/hardware.md: device and driver, the cost of each
  * NVML call, the period at which the counter really moves, counted joules beside the integral of
  * instant power, and the same seen by a second process at the same time.
  *
@@ -23,10 +23,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CALLS	    300		/* timed of each NVML function */
-#define STEPS_MAX   2000	/* counter steps looked at */
-#define WATCH_S	    3.0		/* for the counter's period */
-#define SAMPLE_NS   10000000L	/* between samples of instant power */
+#define CALLS	  300	    /* timed of each NVML function */
+#define STEPS_MAX 2000	    /* counter steps looked at */
+#define WATCH_S	  3.0	    /* for the counter's period */
+#define SAMPLE_NS 10000000L /* between samples of instant power */
 
 /* ---- NVML ---- */
 
@@ -77,10 +77,10 @@ static void *symbol(void *lib, const char *newest, const char *older)
 }
 
 /* A function pointer of any type from dlsym's object pointer. */
-#define TAKE(member, lib, newest, older)              \
-	do {                                          \
+#define TAKE(member, lib, newest, older)               \
+	do {                                           \
 		void *p_ = symbol(lib, newest, older); \
-		memcpy(&(member), &p_, sizeof(p_));   \
+		memcpy(&(member), &p_, sizeof(p_));    \
 	} while (0)
 
 static int nvml_open(struct nvml *n, unsigned index)
@@ -179,7 +179,18 @@ static int by_size(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-enum { ENERGY, FIELD, USAGE, SAMPLES, REASONS, PERSISTENCE, TEMPERATURE, UTILIZATION, MEMORY, KINDS };
+enum {
+	ENERGY,
+	FIELD,
+	USAGE,
+	SAMPLES,
+	REASONS,
+	PERSISTENCE,
+	TEMPERATURE,
+	UTILIZATION,
+	MEMORY,
+	KINDS
+};
 static const char *const kind_name[KINDS] = {
 	"nvmlDeviceGetTotalEnergyConsumption",
 	"nvmlDeviceGetFieldValues(186)",
@@ -278,7 +289,8 @@ static void print_period(const struct nvml *n, const char *what, const char *whe
 		nap(200000);
 	}
 	if (steps == 0) {
-		printf("  %-28s %-10s did not move in %.0f s (%u reads)\n", what, when, WATCH_S, reads);
+		printf("  %-28s %-10s did not move in %.0f s (%u reads)\n", what, when, WATCH_S,
+		       reads);
 		return;
 	}
 	qsort(gap_ms, steps, sizeof(gap_ms[0]), by_size);
@@ -323,7 +335,8 @@ static double ring_integral(const struct nvml *n, uint64_t *last_us, double *las
 	if (!n->samples || n->samples(n->dev, 0, *last_us, &type, &count, ring) != 0 || count > 512)
 		return 0;
 	for (unsigned i = 0; i < count; i++) {
-		double w = (type == 3 ? (double)ring[i].value.u64 : (double)ring[i].value.u32) / 1e3;
+		double w =
+			(type == 3 ? (double)ring[i].value.u64 : (double)ring[i].value.u32) / 1e3;
 
 		if (ring[i].us <= *last_us)
 			continue;
@@ -424,9 +437,7 @@ static void print_outcome(const char *who, const struct outcome *o)
 	"add.rn.f32 %f2, %f1, 0f3F800000;\n"                                 \
 	"add.rn.f32 %f3, %f1, 0f40000000;\n"                                 \
 	"add.rn.f32 %f4, %f1, 0f40400000;\n"                                 \
-	"ROUND:\n"                                                           \
-	FMA FMA FMA FMA FMA FMA FMA FMA                                      \
-	"add.s32 %r1, %r1, -1;\n"                                            \
+	"ROUND:\n" FMA FMA FMA FMA FMA FMA FMA FMA "add.s32 %r1, %r1, -1;\n" \
 	"setp.ne.s32 %p1, %r1, 0;\n"                                         \
 	"@%p1 bra ROUND;\n"                                                  \
 	"add.rn.f32 %f5, %f1, %f2;\n"                                        \
@@ -437,7 +448,7 @@ static void print_outcome(const char *who, const struct outcome *o)
 	"st.global.f32 [%rd4], %f7;\n"                                       \
 	"ret;\n"                                                             \
 	"}\n"
-#define FMA                                             \
+#define FMA                                              \
 	"fma.rn.f32 %f1, %f1, 0f3F7FBE77, 0f3F000000;\n" \
 	"fma.rn.f32 %f2, %f2, 0f3F7FBE77, 0f3F000000;\n" \
 	"fma.rn.f32 %f3, %f3, 0f3F7FBE77, 0f3F000000;\n" \
@@ -493,9 +504,9 @@ static int cuda_symbols(struct cuda *c, void *lib)
 	TAKE(c->synchronize, lib, "cuCtxSynchronize", NULL);
 	return c->init && c->version && c->count && c->get && c->attribute && c->retain &&
 			       c->current && c->load && c->function && c->alloc && c->launch &&
-			       c->synchronize
-		       ? 0
-		       : -1;
+			       c->synchronize ?
+		       0 :
+		       -1;
 }
 
 /* CUDA's number of the GPU that NVML calls uuid; the first where they cannot be compared. */
@@ -512,7 +523,8 @@ static int cuda_device(const struct cuda *c, const char *uuid, int *ret)
 			continue;
 		for (int k = 0; k < 16; k++)
 			at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%02x",
-					       k == 4 || k == 6 || k == 8 || k == 10 ? "-" : "", b[k]);
+					       k == 4 || k == 6 || k == 8 || k == 10 ? "-" : "",
+					       b[k]);
 		if (strcmp(text, uuid) == 0) {
 			*ret = dev;
 			return 0;
@@ -551,7 +563,8 @@ static int cuda_open(struct cuda *c, const char *uuid)
 		if (c->load(&module, ptx[i]) != 0)
 			module = NULL;
 	if (rc == 0)
-		rc = module ? c->function(&c->fn, module, "burn") : 218; /* CUDA_ERROR_INVALID_PTX */
+		rc = module ? c->function(&c->fn, module, "burn") :
+			      218; /* CUDA_ERROR_INVALID_PTX */
 	if (rc != 0) {
 		printf("\nno load: CUDA answers %d\n", rc);
 		return -1;
@@ -571,8 +584,8 @@ static void *burn(void *arg)
 
 	while (rc == 0 && !atomic_load(&c->stop)) {
 		for (int i = 0; rc == 0 && i < 4; i++)
-			rc = c->launch(c->fn, (unsigned)c->sms * 8, 1, 1, BLOCK, 1, 1, 0, NULL, args,
-				       NULL);
+			rc = c->launch(c->fn, (unsigned)c->sms * 8, 1, 1, BLOCK, 1, 1, 0, NULL,
+				       args, NULL);
 		if (rc == 0)
 			rc = c->synchronize();
 		atomic_fetch_add(&c->launches, 4);
@@ -681,7 +694,8 @@ int main(int argc, char **argv)
 		else if (opt == 'd')
 			index = (unsigned)strtoul(optarg, &end, 10);
 		if (!end || *end || !(seconds >= 0.5 && seconds <= 3600)) {
-			fprintf(stderr, "usage: gpu-evidence [-s SECONDS (0.5..3600)] [-d INDEX]\n");
+			fprintf(stderr,
+				"usage: gpu-evidence [-s SECONDS (0.5..3600)] [-d INDEX]\n");
 			return 2;
 		}
 	}

@@ -40,8 +40,8 @@ int eg_nvml_resolve(const struct eg_loader *loader, void *lib, struct eg_nvml_ap
 	void *p;
 
 	/* memcpy: ISO C has no conversion from an object pointer to a function pointer. */
-#define RESOLVE(member, args, newest, older)           \
-	p = find(loader, lib, newest, older);          \
+#define RESOLVE(member, args, newest, older)  \
+	p = find(loader, lib, newest, older); \
 	memcpy(&api.member, &p, sizeof(api.member));
 	EG_NVML_FUNCTIONS(RESOLVE)
 #undef RESOLVE
@@ -58,8 +58,8 @@ int eg_nvml_resolve(const struct eg_loader *loader, void *lib, struct eg_nvml_ap
 	return -EPROTO;
 }
 
-#define CURE_ACCESS                                                                               \
-	"give this process access to /dev/nvidiactl and /dev/nvidia*; in a container start it "   \
+#define CURE_ACCESS                                                                             \
+	"give this process access to /dev/nvidiactl and /dev/nvidia*; in a container start it " \
 	"with --gpus all and NVIDIA_DRIVER_CAPABILITIES=utility"
 
 static const struct eg_nvml_verdict verdicts[] = {
@@ -91,8 +91,8 @@ static const struct eg_nvml_verdict verdicts[] = {
 	 "reboot, or reload the nvidia kernel modules, after a driver update"},
 	{NVML_NO_DATA, EG_NVML_CALL, EG_STATUS_NO_DATA, EG_DIAG_SENSOR_ERROR, -ENODATA,
 	 "no data now", ""},
-	{NVML_UNKNOWN, EG_NVML_HANDLE, EG_STATUS_ERROR, EG_DIAG_SENSOR_ERROR, -EIO,
-	 "unknown error", "see `dmesg` for messages of the NVIDIA driver"},
+	{NVML_UNKNOWN, EG_NVML_HANDLE, EG_STATUS_ERROR, EG_DIAG_SENSOR_ERROR, -EIO, "unknown error",
+	 "see `dmesg` for messages of the NVIDIA driver"},
 };
 
 const struct eg_nvml_verdict *eg_nvml_verdict(int rc)

@@ -42,9 +42,9 @@ enum {
 #define NVML_CLOCK_VIDEO	   3
 #define NVML_ARCH_VOLTA		   5u
 /* SW power cap, HW slowdown, SW thermal, HW thermal, power brake. */
-#define NVML_REASONS_THROTTLED (0x4u | 0x8u | 0x20u | 0x40u | 0x80u)
+#define NVML_REASONS_THROTTLED	   (0x4u | 0x8u | 0x20u | 0x40u | 0x80u)
 
-#define NVML_STRING_MAX 96 /* the longest of UUID, name, serial, driver version */
+#define NVML_STRING_MAX		   96 /* the longest of UUID, name, serial, driver version */
 
 typedef struct nvml_device *nvml_device_t;
 
@@ -103,7 +103,7 @@ struct nvml_attributes {
 	uint64_t memory_mb;
 };
 
-#define NVML_MEMORY_V2_VERSION	  0x02000028u
+#define NVML_MEMORY_V2_VERSION	 0x02000028u
 #define NVML_TEMPERATURE_VERSION 0x0100000cu
 
 /* X(member, arguments, newest name, older name or NULL) */
@@ -126,11 +126,10 @@ struct nvml_attributes {
 	  "nvmlDeviceGetPowerManagementLimit")                                                     \
 	X(fields, (nvml_device_t, int, struct nvml_field_value *), "nvmlDeviceGetFieldValues",     \
 	  NULL)                                                                                    \
-	X(samples,                                                                                 \
-	  (nvml_device_t, int, uint64_t, int *, uint32_t *, struct nvml_sample *),                 \
+	X(samples, (nvml_device_t, int, uint64_t, int *, uint32_t *, struct nvml_sample *),        \
 	  "nvmlDeviceGetSamples", NULL)                                                            \
-	X(utilization, (nvml_device_t, struct nvml_utilization *), "nvmlDeviceGetUtilizationRates", \
-	  NULL)                                                                                    \
+	X(utilization, (nvml_device_t, struct nvml_utilization *),                                 \
+	  "nvmlDeviceGetUtilizationRates", NULL)                                                   \
 	X(clock, (nvml_device_t, int, uint32_t *), "nvmlDeviceGetClockInfo", NULL)                 \
 	X(temperature_v, (nvml_device_t, struct nvml_temperature *), "nvmlDeviceGetTemperatureV",  \
 	  NULL)                                                                                    \

@@ -19,13 +19,13 @@
 
 #include "base/parse.h"
 
-#define DRIVER "nvml"
-#define MAX_UW_DEFAULT	 1500000000ULL
-#define UPDATE_MS	 100
-#define STATE_EVERY_NS	 (100 * EG_NSEC_PER_MSEC)
-#define RING_GUARD_NS	 (1500 * EG_NSEC_PER_MSEC) /* 119 samples, 17 ms apart under load: 2 s */
-#define RETRY_FIRST_NS	 EG_NSEC_PER_SEC
-#define RETRY_MAX_NS	 (60 * EG_NSEC_PER_SEC)
+#define DRIVER	       "nvml"
+#define MAX_UW_DEFAULT 1500000000ULL
+#define UPDATE_MS      100
+#define STATE_EVERY_NS (100 * EG_NSEC_PER_MSEC)
+#define RING_GUARD_NS  (1500 * EG_NSEC_PER_MSEC) /* 119 samples, 17 ms apart under load: 2 s */
+#define RETRY_FIRST_NS EG_NSEC_PER_SEC
+#define RETRY_MAX_NS   (60 * EG_NSEC_PER_SEC)
 
 static const char *const sonames[] = {"libnvidia-ml.so.1", "libnvidia-ml.so"};
 
@@ -192,8 +192,8 @@ static enum eg_status trouble(struct eg_instance *in, size_t i, const char *call
 	const struct eg_nvml_verdict *v = eg_nvml_verdict(rc);
 	struct eg_nvml_device *d = &in->dev[i];
 
-	eg_diag_add(diags, v->code, DRIVER, in->ch[i].domain, v->cure, "%s: %s (%d)", call,
-		    v->text, rc);
+	eg_diag_add(diags, v->code, DRIVER, in->ch[i].domain, v->cure, "%s: %s (%d)", call, v->text,
+		    rc);
 	switch (v->reach) {
 	case EG_NVML_CALL:
 		break;
@@ -268,17 +268,18 @@ static void read_ring(struct eg_instance *in, size_t i, struct eg_sink *sink,
 	struct eg_nvml_device *d = &in->dev[i];
 	uint64_t now = eg_clock_ns(&in->env->clock);
 	uint64_t unix_ns = eg_clock_unix_ns(&in->env->clock);
-	uint64_t age = now - EG_MIN(d->last_ns, now), seen_us = (unix_ns - EG_MIN(age, unix_ns)) / 1000;
+	uint64_t age = now - EG_MIN(d->last_ns, now),
+		 seen_us = (unix_ns - EG_MIN(age, unix_ns)) / 1000;
 	uint32_t n = EG_NVML_RING_MAX;
 	int type = -1, count, rc;
 
 	rc = in->api.samples(d->handle, NVML_SAMPLE_POWER, seen_us, &type, &n, in->sample);
 	if (rc == NVML_NO_DATA || rc == NVML_NOT_FOUND)
 		return;
-	count = rc == NVML_OK && n <= EG_NVML_RING_MAX
-			? eg_nvml_ring_decode(in->sample, n, (uint32_t)type, d->last_ns, now,
-					      unix_ns, in->point)
-			: -EPROTO;
+	count = rc == NVML_OK && n <= EG_NVML_RING_MAX ?
+			eg_nvml_ring_decode(in->sample, n, (uint32_t)type, d->last_ns, now, unix_ns,
+					    in->point) :
+			-EPROTO;
 	if (count < 0) {
 		const struct eg_nvml_verdict *v = eg_nvml_verdict(rc);
 
@@ -420,9 +421,10 @@ static int choose_way(const struct eg_nvml_api *api, struct eg_nvml_device *d,
 	if (energy == NVML_OK && v > 0)
 		return NVML_OK;
 	/* A counter that must be there and only failed now. */
-	if (energy != NVML_OK && energy != NVML_NOT_SUPPORTED && energy != NVML_FUNCTION_NOT_FOUND &&
-	    api->architecture && api->architecture(d->handle, &arch) == NVML_OK &&
-	    arch >= NVML_ARCH_VOLTA && arch < UINT32_MAX)
+	if (energy != NVML_OK && energy != NVML_NOT_SUPPORTED &&
+	    energy != NVML_FUNCTION_NOT_FOUND && api->architecture &&
+	    api->architecture(d->handle, &arch) == NVML_OK && arch >= NVML_ARCH_VOLTA &&
+	    arch < UINT32_MAX)
 		return NVML_OK;
 	d->way = EG_NVML_FIELD;
 	rc = api->fields ? power_now(api, d->handle, d->way, &v, ret_call) : -EPROTO;
@@ -492,7 +494,8 @@ static void add_device(struct eg_instance *in, unsigned index, uint64_t update_n
 	snprintf(subject, sizeof(subject), "gpu-%u", index);
 	rc = in->api.handle_by_index(index, &d->handle);
 	if (rc == NVML_OK && d->handle) {
-		if (!in->api.name || in->api.name(d->handle, d->name, sizeof(d->name) - 1) != NVML_OK)
+		if (!in->api.name ||
+		    in->api.name(d->handle, d->name, sizeof(d->name) - 1) != NVML_OK)
 			d->name[0] = '\0';
 		eg_nvml_text(d->name, sizeof(d->name));
 		identify(&in->api, d->handle, index, d, ch->device, sizeof(ch->device));
@@ -515,11 +518,12 @@ static void add_device(struct eg_instance *in, unsigned index, uint64_t update_n
 		eg_diag_add(diags, EG_DIAG_CONFIG, DRIVER, subject, "",
 			    "on %s the sensor covers CPU and GPU of the module", d->name);
 	if (d->way != EG_NVML_COUNTER && !d->ring)
-		eg_diag_add(diags, EG_DIAG_CONFIG, DRIVER, subject,
-			    "sample faster, so that less is missed",
-			    "%s has neither an energy counter nor a ring of power samples: its power "
-			    "is sampled at the reads alone",
-			    d->name);
+		eg_diag_add(
+			diags, EG_DIAG_CONFIG, DRIVER, subject,
+			"sample faster, so that less is missed",
+			"%s has neither an energy counter nor a ring of power samples: its power "
+			"is sampled at the reads alone",
+			d->name);
 	refresh_state(in, d);
 	in->n++;
 }
@@ -549,8 +553,8 @@ static int find_devices(struct eg_instance *in, uint64_t update_ns, struct eg_di
 		add_device(in, i, update_ns, diags);
 	if (in->n > 0)
 		return 0;
-	eg_diag_add(diags, EG_DIAG_SENSOR_UNSUPPORTED, DRIVER, in->soname,
-		    EG_NVML_CURE_MUTE, "NVML initialises, but no GPU of it tells energy or power");
+	eg_diag_add(diags, EG_DIAG_SENSOR_UNSUPPORTED, DRIVER, in->soname, EG_NVML_CURE_MUTE,
+		    "NVML initialises, but no GPU of it tells energy or power");
 	return -ENODEV;
 }
 
@@ -663,8 +667,8 @@ static uint32_t nvml_flags(const struct eg_instance *in, size_t channel)
 
 static int nvml_temperature(const struct eg_instance *in, size_t channel, double *ret_celsius)
 {
-	int32_t celsius = channel < in->n ? atomic_load(&in->dev[channel].celsius)
-					  : EG_NVML_NO_CELSIUS;
+	int32_t celsius = channel < in->n ? atomic_load(&in->dev[channel].celsius) :
+					    EG_NVML_NO_CELSIUS;
 
 	if (celsius == EG_NVML_NO_CELSIUS)
 		return -ENODATA;

@@ -15,9 +15,9 @@
 
 /* How a device's power or energy is read. */
 enum eg_nvml_way {
-	EG_NVML_COUNTER,	/* nvmlDeviceGetTotalEnergyConsumption */
-	EG_NVML_FIELD,		/* field 186, instant power */
-	EG_NVML_USAGE,		/* nvmlDeviceGetPowerUsage */
+	EG_NVML_COUNTER, /* nvmlDeviceGetTotalEnergyConsumption */
+	EG_NVML_FIELD,	 /* field 186, instant power */
+	EG_NVML_USAGE,	 /* nvmlDeviceGetPowerUsage */
 };
 
 struct eg_nvml_device {
@@ -25,12 +25,12 @@ struct eg_nvml_device {
 	unsigned index;	      /* NVML's, at open */
 	char name[NVML_STRING_MAX], uuid[NVML_STRING_MAX], pci[32];
 	enum eg_nvml_way way;
-	bool ring;	  /* its sample ring answers */
-	bool module;	  /* the sensor covers CPU and GPU */
-	bool gone;	  /* the driver said lost or reset required */
-	uint64_t last_ns; /* newest point put, interval clock */
-	uint64_t state_ns;	/* when throttle reasons and temperature were last asked */
-	_Atomic uint32_t flags; /* read by flags() from any thread */
+	bool ring;		 /* its sample ring answers */
+	bool module;		 /* the sensor covers CPU and GPU */
+	bool gone;		 /* the driver said lost or reset required */
+	uint64_t last_ns;	 /* newest point put, interval clock */
+	uint64_t state_ns;	 /* when throttle reasons and temperature were last asked */
+	_Atomic uint32_t flags;	 /* read by flags() from any thread */
 	_Atomic int32_t celsius; /* EG_NVML_NO_CELSIUS: unknown */
 };
 
@@ -42,8 +42,8 @@ struct eg_instance {
 	/* Held while handles, the library or the session change, and by attributes(). The thread of
 	 * read() is the only one that changes them, so it reads them without. */
 	pthread_mutex_t lock;
-	bool ready;		  /* our nvmlInit stands */
-	int trouble;		  /* return code that ended the session */
+	bool ready;		    /* our nvmlInit stands */
+	int trouble;		    /* return code that ended the session */
 	uint64_t retry_ns, wait_ns; /* of looking up handles and of initialising */
 	size_t n;
 	struct eg_channel ch[EG_NVML_DEVICES_MAX];

@@ -37,11 +37,11 @@
 #include "base/clock.h"
 #include "sim/power.h"
 
-#define EXPORT	    __attribute__((visibility("default")))
-#define GPUS_MAX    16
-#define RULES_MAX   32
-#define MJ_FJ	    ((eg_fj)1000000000000LL)
-#define ALWAYS	    1e30
+#define EXPORT	  __attribute__((visibility("default")))
+#define GPUS_MAX  16
+#define RULES_MAX 32
+#define MJ_FJ	  ((eg_fj)1000000000000LL)
+#define ALWAYS	  1e30
 
 struct rule {
 	char symbol[64];
@@ -162,7 +162,8 @@ static bool gpu_line(struct gpu *g, const char *key, const char *arg)
 	if (!strcmp(key, "back"))
 		return sscanf(arg, "%lf %lu", &g->back_at, &g->back_mj) == 2;
 	if (!strcmp(key, "reasons"))
-		return sscanf(arg, "%lx %lf %lf", &g->reasons, &g->reasons_from, &g->reasons_to) == 3;
+		return sscanf(arg, "%lx %lf %lf", &g->reasons, &g->reasons_from, &g->reasons_to) ==
+		       3;
 	if (!strcmp(key, "mig"))
 		return sscanf(arg, "%u %lf %lf", &g->n_mig, &g->mig_from, &g->mig_to) == 3 &&
 		       g->n_mig <= 8;
@@ -180,11 +181,21 @@ static bool line(const char *key, const char *arg)
 
 		if (f.n == GPUS_MAX)
 			return false;
-		*g = (struct gpu){.magic = GPU_MAGIC, .arch = 8, .persistence = 1, .limit_mw = 700000,
-				  .counter_ms = 100, .has_counter = true, .instant = true,
-				  .usage = true, .base_mj = 1000000, .ring_depth = 119,
-				  .ring_step_ms = 20, .has_ring = true, .lost_from = ALWAYS,
-				  .back_at = ALWAYS, .celsius = 40};
+		*g = (struct gpu){.magic = GPU_MAGIC,
+				  .arch = 8,
+				  .persistence = 1,
+				  .limit_mw = 700000,
+				  .counter_ms = 100,
+				  .has_counter = true,
+				  .instant = true,
+				  .usage = true,
+				  .base_mj = 1000000,
+				  .ring_depth = 119,
+				  .ring_step_ms = 20,
+				  .has_ring = true,
+				  .lost_from = ALWAYS,
+				  .back_at = ALWAYS,
+				  .celsius = 40};
 		for (unsigned i = 0; i < 8; i++)
 			g->mig[i] = (struct mig){g, i};
 		snprintf(g->name, sizeof(g->name), "Fake H100");
@@ -234,8 +245,8 @@ static void read_script(void)
 		fclose(file);
 	if (clock) {
 		int fd = open(clock, O_RDONLY | O_CLOEXEC);
-		void *p = fd < 0 ? MAP_FAILED
-				 : mmap(NULL, sizeof(*f.clock), PROT_READ, MAP_SHARED, fd, 0);
+		void *p = fd < 0 ? MAP_FAILED :
+				   mmap(NULL, sizeof(*f.clock), PROT_READ, MAP_SHARED, fd, 0);
 
 		if (p == MAP_FAILED)
 			abort();
@@ -377,11 +388,11 @@ static int put(char *out, unsigned cap, const char *text)
 	return 0;
 }
 
-#define GPU(symbol)                                       \
-	const struct gpu *g;                              \
-	int rc = enter_gpu(symbol, handle, &g);           \
-	if (rc)                                           \
-		return rc
+#define GPU(symbol)                             \
+	const struct gpu *g;                    \
+	int rc = enter_gpu(symbol, handle, &g); \
+	if (rc)                                 \
+	return rc
 
 /* ---- NVIDIA's symbols ---- */
 
@@ -407,19 +418,19 @@ EXPORT unsigned fake_nvml_sessions(void)
 }
 
 #ifdef FAKE_OLD
-#define INIT	     nvmlInit
-#define COUNT	     nvmlDeviceGetCount
-#define BY_INDEX     nvmlDeviceGetHandleByIndex
-#define PCI_INFO     nvmlDeviceGetPciInfo_v2
-#define LIMIT	     nvmlDeviceGetPowerManagementLimit
-#define REASONS	     nvmlDeviceGetCurrentClocksThrottleReasons
+#define INIT	 nvmlInit
+#define COUNT	 nvmlDeviceGetCount
+#define BY_INDEX nvmlDeviceGetHandleByIndex
+#define PCI_INFO nvmlDeviceGetPciInfo_v2
+#define LIMIT	 nvmlDeviceGetPowerManagementLimit
+#define REASONS	 nvmlDeviceGetCurrentClocksThrottleReasons
 #else
-#define INIT	     nvmlInit_v2
-#define COUNT	     nvmlDeviceGetCount_v2
-#define BY_INDEX     nvmlDeviceGetHandleByIndex_v2
-#define PCI_INFO     nvmlDeviceGetPciInfo_v3
-#define LIMIT	     nvmlDeviceGetEnforcedPowerLimit
-#define REASONS	     nvmlDeviceGetCurrentClocksEventReasons
+#define INIT	 nvmlInit_v2
+#define COUNT	 nvmlDeviceGetCount_v2
+#define BY_INDEX nvmlDeviceGetHandleByIndex_v2
+#define PCI_INFO nvmlDeviceGetPciInfo_v3
+#define LIMIT	 nvmlDeviceGetEnforcedPowerLimit
+#define REASONS	 nvmlDeviceGetCurrentClocksEventReasons
 #endif
 #define NAME_(x) #x
 #define NAME(x)	 NAME_(x)
@@ -666,9 +677,9 @@ EXPORT int nvmlDeviceGetSamples(const void *handle, int kind, uint64_t last_us, 
 	*type = 1;
 	step = g->ring_step_ms * EG_NSEC_PER_MSEC;
 	newest = since_ns();
-	newest = newest > g->ring_late_ms * EG_NSEC_PER_MSEC
-			 ? (newest - g->ring_late_ms * EG_NSEC_PER_MSEC) / step
-			 : 0;
+	newest = newest > g->ring_late_ms * EG_NSEC_PER_MSEC ?
+			 (newest - g->ring_late_ms * EG_NSEC_PER_MSEC) / step :
+			 0;
 	k = newest > g->ring_depth ? newest - g->ring_depth + 1 : 1;
 	for (; k <= newest && g->ring_depth; k++) {
 		uint64_t us = (unix_base_ns() + f.t0_ns + k * step) / 1000;

@@ -23,8 +23,8 @@
 #include "drivers/nvml/api.h"
 #include "sim/power.h"
 
-#define T0_NS	(1000 * EG_NSEC_PER_SEC) /* interval clock at which the power functions begin */
-#define UNIX_NS 1800000000123456789ULL
+#define T0_NS	     (1000 * EG_NSEC_PER_SEC) /* interval clock at which the power functions begin */
+#define UNIX_NS	     1800000000123456789ULL
 #define READINGS_MAX 4096
 
 extern const struct eg_driver eg_driver_nvml;

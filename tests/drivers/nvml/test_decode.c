@@ -47,8 +47,8 @@ static void test_ring(void **state)
 {
 	/* Real-time clock 10,000,000 us at interval clock 5 s. */
 	const struct nvml_sample s[] = {
-		{9960000, {.ui = 3}}, {9920000, {.ui = 1}}, {0, {.ui = 99}},
-		{9940000, {.ui = 2}}, {9960000, {.ui = 7}}, {10000001, {.ui = 99}},
+		{9960000, {.ui = 3}},  {9920000, {.ui = 1}},  {0, {.ui = 99}},
+		{9940000, {.ui = 2}},  {9960000, {.ui = 7}},  {10000001, {.ui = 99}},
 		{10000000, {.ui = 4}}, {9000000, {.ui = 98}}, {4999999, {.ui = 97}},
 	};
 	struct eg_nvml_point p[EG_ARRAY_SIZE(s)];
@@ -59,7 +59,8 @@ static void test_ring(void **state)
 	assert_int_equal(n, 4);
 	for (int i = 0; i < n; i++) {
 		assert_int_equal(p[i].mw, i + 1);
-		assert_int_equal(p[i].t_ns, i < 3 ? 4920000000 + (uint64_t)i * 20000000 : 5000000000);
+		assert_int_equal(p[i].t_ns,
+				 i < 3 ? 4920000000 + (uint64_t)i * 20000000 : 5000000000);
 		assert_false(p[i].bad);
 	}
 	assert_int_equal(eg_nvml_ring_decode(s, 1, 9, 0, 5000000000, 10000000000, p), -EPROTO);

@@ -8,8 +8,9 @@
 #include <errno.h>
 #include <math.h>
 
-#define GPU_A "gpu\nname NVIDIA H100 80GB HBM3\npci 0000:17:00\nserial 1654922006536\ncounter 10\n" \
-	      "power 300W\n"
+#define GPU_A                                                                                 \
+	"gpu\nname NVIDIA H100 80GB HBM3\npci 0000:17:00\nserial 1654922006536\ncounter 10\n" \
+	"power 300W\n"
 #define GPU_B "gpu\ncounter 10\npower 100W\n"
 
 /* ---- attributes ---- */
@@ -311,8 +312,9 @@ static void test_flags(void **state)
 
 	(void)state;
 	rig_start(&r, "FAKE_NVML",
-		  GPU_A "reasons 40 1 2\ncelsius 40 5\n"
-			"gpu\nname NVIDIA GH200 480GB\npersistence 0\npower 500W\nreasons 103 0 9\n");
+		  GPU_A
+		  "reasons 40 1 2\ncelsius 40 5\n"
+		  "gpu\nname NVIDIA GH200 480GB\npersistence 0\npower 500W\nreasons 103 0 9\n");
 	assert_int_equal(rig_open(&r, &o), 0);
 	assert_int_equal(flags_at(&r, &o, 0.5, 0), 0);
 	assert_int_equal(flags_at(&r, &o, 1.5, 0), EG_FLAG_BIT(EG_FLAG_THROTTLED));
@@ -507,18 +509,12 @@ static void test_gauge_gap(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_describe),
-		cmocka_unit_test(test_mig),
-		cmocka_unit_test(test_old_library),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_library_files),
-		cmocka_unit_test(test_bad_setting),
-		cmocka_unit_test(test_flags),
-		cmocka_unit_test(test_lost),
-		cmocka_unit_test(test_status_of_loss),
-		cmocka_unit_test(test_shut_down_under_us),
-		cmocka_unit_test(test_driver_reload),
-		cmocka_unit_test(test_counter_backward),
+		cmocka_unit_test(test_describe),       cmocka_unit_test(test_mig),
+		cmocka_unit_test(test_old_library),    cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_library_files),  cmocka_unit_test(test_bad_setting),
+		cmocka_unit_test(test_flags),	       cmocka_unit_test(test_lost),
+		cmocka_unit_test(test_status_of_loss), cmocka_unit_test(test_shut_down_under_us),
+		cmocka_unit_test(test_driver_reload),  cmocka_unit_test(test_counter_backward),
 		cmocka_unit_test(test_gauge_gap),
 	};
 

@@ -50,10 +50,10 @@ static double check(const char *what, const char *gpu, const char *power, double
 
 static void test_counter_periods(void **state)
 {
-	static const char *const powers[] = {
-		"300W", "square low=70W high=700W period=2s duty=0.5",
-		"sine mean=300W amplitude=200W period=700ms", "ramp from=50W to=600W over=7s",
-		"bursts base=60W peak=650W period=330ms width=13ms"};
+	static const char *const powers[] = {"300W", "square low=70W high=700W period=2s duty=0.5",
+					     "sine mean=300W amplitude=200W period=700ms",
+					     "ramp from=50W to=600W over=7s",
+					     "bursts base=60W peak=650W period=330ms width=13ms"};
 	static const unsigned periods_ms[] = {10, 20, 100};
 
 	(void)state;
@@ -122,10 +122,10 @@ static void test_d8_d9_squares(void **state)
 	      "square low=100W high=300W period=4s duty=0.5", 3.29, 8.29, 1, 958 * 0.01);
 	check("D9 700/70 W, ring", "counter none\narch 4\ninstant no",
 	      "square low=70W high=700W period=2s duty=0.5", 1.119, 6.119, 1, 1685 * 0.01);
-	check("D8 counter", "counter 100", "square low=100W high=300W period=4s duty=0.5", 3.29, 8.29,
-	      1, 30);
-	check("D9 counter", "counter 20", "square low=70W high=700W period=2s duty=0.5", 1.119, 6.119,
-	      1, 14);
+	check("D8 counter", "counter 100", "square low=100W high=300W period=4s duty=0.5", 3.29,
+	      8.29, 1, 30);
+	check("D9 counter", "counter 20", "square low=70W high=700W period=2s duty=0.5", 1.119,
+	      6.119, 1, 14);
 }
 
 /* Bursts between reads: seen by the ring, missed without it. */
@@ -182,10 +182,12 @@ static void test_d10_short_windows(void **state)
 			struct eg_result *res = rig_window(&r, m, t, t + len, 1);
 			double got = (double)res->total_uj / 1e6, truth = 300 * len;
 
-			covered += fabs(got - truth) <= (double)res->total_uncertainty.total_uj / 1e6;
+			covered += fabs(got - truth) <=
+				   (double)res->total_uncertainty.total_uj / 1e6;
 			zero += res->total_uj == 0;
 			sum_error += got - truth;
-			assert_int_equal(!!(res->flags & EG_FLAG_BIT(EG_FLAG_BELOW_PERIOD)), len < 0.1);
+			assert_int_equal(!!(res->flags & EG_FLAG_BIT(EG_FLAG_BELOW_PERIOD)),
+					 len < 0.1);
 			assert_true(res->has_total);
 			t += len + 0.0137;
 			eg_result_free(res);

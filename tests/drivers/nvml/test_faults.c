@@ -9,8 +9,8 @@
 #include <pthread.h>
 #include <sys/wait.h>
 
-#define TWO_GPUS                                                                             \
-	"gpu\ncounter 10\npower 300W\nmig 2 0 99\nbase 123456\n"                             \
+#define TWO_GPUS                                                 \
+	"gpu\ncounter 10\npower 300W\nmig 2 0 99\nbase 123456\n" \
 	"gpu\narch 4\ncounter none\npower square low=50W high=150W period=400ms duty=0.5\n"
 
 static void ignore(struct eg_attribute_sink *sink, const struct eg_attribute *a)
@@ -167,15 +167,21 @@ static void test_each_function_missing(void **state)
 /* The least a library must have: init, shutdown, count, handle and one of energy and power. */
 static void test_minimum(void **state)
 {
-	static const char *const energy[] = {"nvmlInit_v2", "nvmlShutdown", "nvmlDeviceGetCount_v2",
+	static const char *const energy[] = {"nvmlInit_v2",
+					     "nvmlShutdown",
+					     "nvmlDeviceGetCount_v2",
 					     "nvmlDeviceGetHandleByIndex_v2",
-					     "nvmlDeviceGetTotalEnergyConsumption", NULL};
-	static const char *const power[] = {"nvmlInit_v2", "nvmlShutdown", "nvmlDeviceGetCount_v2",
+					     "nvmlDeviceGetTotalEnergyConsumption",
+					     NULL};
+	static const char *const power[] = {"nvmlInit_v2",
+					    "nvmlShutdown",
+					    "nvmlDeviceGetCount_v2",
 					    "nvmlDeviceGetHandleByIndex_v2",
-					    "nvmlDeviceGetPowerUsage", NULL};
-	static const char *const none[] = {"nvmlInit_v2", "nvmlShutdown", "nvmlDeviceGetCount_v2",
-					   "nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetName",
-					   NULL};
+					    "nvmlDeviceGetPowerUsage",
+					    NULL};
+	static const char *const none[] = {"nvmlInit_v2",	    "nvmlShutdown",
+					   "nvmlDeviceGetCount_v2", "nvmlDeviceGetHandleByIndex_v2",
+					   "nvmlDeviceGetName",	    NULL};
 	static const char *const *const lists[] = {energy, power, none};
 	struct rig r;
 	struct opened o;
