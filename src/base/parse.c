@@ -29,6 +29,17 @@ static int digits(const char *s, size_t n, unsigned base, uint64_t *ret)
 
 	if (n == 0)
 		return -EINVAL;
+	if (base == 10 && n < 20) { /* cannot overflow: the sampling path */
+		for (size_t i = 0; i < n; i++) {
+			unsigned d = (unsigned)(unsigned char)s[i] - '0';
+
+			if (d > 9)
+				return -EINVAL;
+			v = v * 10 + d;
+		}
+		*ret = v;
+		return 0;
+	}
 	for (size_t i = 0; i < n; i++) {
 		unsigned d;
 		char c = s[i];

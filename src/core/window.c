@@ -296,9 +296,21 @@ static bool is_wide(enum eg_component c)
 
 static int reduce(const struct eg_meter *m, struct eg_result *res)
 {
-	eg_autofree struct eg_boundary_in *in = calloc(res->n + 1, sizeof(*in));
-	eg_autofree struct eg_boundary_out *out = calloc(res->n + 1, sizeof(*out));
+	eg_autofree struct eg_boundary_in *in = NULL;
+	eg_autofree struct eg_boundary_out *out = NULL;
+	bool all_well = true;
 
+	/* With every channel whole the roles are those found at open. */
+	for (size_t i = 0; i < res->n; i++) {
+		res->channel[i].role = m->role[i].role;
+		res->channel[i].of = m->role[i].of;
+		res->channel[i].why = m->role[i].why;
+		all_well &= res->channel[i].has_value && !res->channel[i].gap_ns;
+	}
+	if (all_well)
+		return 0;
+	in = calloc(res->n + 1, sizeof(*in));
+	out = calloc(res->n + 1, sizeof(*out));
 	if (!in || !out)
 		return -ENOMEM;
 	for (size_t i = 0; i < res->n; i++) {

@@ -592,12 +592,13 @@ static double clopper_pearson_low(unsigned k, unsigned n)
 	return lo;
 }
 
+/* The seed of chance follows. */
 static const char *const noisy[] = {
-	"200W noise=60W noise-period=300ms noise-seed=%d",
-	"sine mean=150W amplitude=90W period=11s noise=20W noise-period=700ms noise-seed=%d",
-	"square low=70W high=300W period=4s noise=15W noise-period=90ms noise-seed=%d",
-	"idle-active idle=25W active=220W slot=400ms share=0.4 seed=%d",
-	"bursts base=40W peak=350W period=2s width=150ms noise=10W noise-period=1s noise-seed=%d",
+	"200W noise=60W noise-period=300ms noise-seed=",
+	"sine mean=150W amplitude=90W period=11s noise=20W noise-period=700ms noise-seed=",
+	"square low=70W high=300W period=4s noise=15W noise-period=90ms noise-seed=",
+	"idle-active idle=25W active=220W slot=400ms share=0.4 seed=",
+	"bursts base=40W peak=350W period=2s width=150ms noise=10W noise-period=1s noise-seed=",
 };
 
 #define KINDS ((int)EG_ARRAY_SIZE(noisy))
@@ -625,7 +626,7 @@ static struct trial one_window(void)
 	char text[160];
 
 	rig = rig_new();
-	snprintf(text, sizeof(text), noisy[kind], (int)(uniform() * 1e6));
+	snprintf(text, sizeof(text), "%s%d", noisy[kind], (int)(uniform() * 1e6));
 	c = gauge ? rig_gauge(rig, "gpu-0", "gpu-x", EG_COMPONENT_GPU, text)
 		  : rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, text);
 	if (gauge && kind == KINDS - 1)
