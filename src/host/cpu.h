@@ -17,29 +17,46 @@
 #define EG_CPUS_MAX    8192	  /* processors counted */
 
 /* Microarchitectures that a power model or a reader may want to tell apart. */
-#define EG_UARCHES(X)                                                                             \
-	X(UNKNOWN, "unknown")                                                                     \
-	X(NEHALEM, "nehalem")                                                                     \
-	X(WESTMERE, "westmere")                                                                   \
-	X(SANDYBRIDGE, "sandybridge")                                                             \
-	X(IVYBRIDGE, "ivybridge")                                                                 \
-	X(HASWELL, "haswell")                                                                     \
-	X(BROADWELL, "broadwell") X(SKYLAKE, "skylake") X(CASCADELAKE, "cascadelake") X(          \
-		COOPERLAKE, "cooperlake") X(KABYLAKE, "kabylake") X(COFFEELAKE, "coffeelake")     \
-		X(COMETLAKE, "cometlake") X(ICELAKE, "icelake") X(TIGERLAKE, "tigerlake") X(      \
-			ROCKETLAKE, "rocketlake") X(ALDERLAKE, "alderlake") X(RAPTORLAKE,         \
-									      "raptorlake")       \
-			X(METEORLAKE, "meteorlake") X(SAPPHIRERAPIDS, "sapphirerapids") X(        \
-				EMERALDRAPIDS, "emeraldrapids") X(GRANITERAPIDS, "graniterapids") \
-				X(SIERRAFOREST, "sierraforest") X(ZEN, "zen") X(ZEN2, "zen2") X(  \
-					ZEN3, "zen3") X(ZEN4, "zen4") X(ZEN5, "zen5") X(EPYC1,    \
-											"epyc1")  \
-					X(EPYC2, "epyc2") X(EPYC3, "epyc3") X(EPYC4, "epyc4")     \
-						X(EPYC5, "epyc5") X(NEOVERSE_N1, "neoverse-n1")   \
-							X(NEOVERSE_N2, "neoverse-n2")             \
-								X(NEOVERSE_V1, "neoverse-v1")     \
-									X(NEOVERSE_V2,            \
-									  "neoverse-v2")
+/* clang-format off: it folds a long list into stairs */
+#define EG_UARCHES(X)                       \
+	X(UNKNOWN, "unknown")               \
+	X(NEHALEM, "nehalem")               \
+	X(WESTMERE, "westmere")             \
+	X(SANDYBRIDGE, "sandybridge")       \
+	X(IVYBRIDGE, "ivybridge")           \
+	X(HASWELL, "haswell")               \
+	X(BROADWELL, "broadwell")           \
+	X(SKYLAKE, "skylake")               \
+	X(CASCADELAKE, "cascadelake")       \
+	X(COOPERLAKE, "cooperlake")         \
+	X(KABYLAKE, "kabylake")             \
+	X(COFFEELAKE, "coffeelake")         \
+	X(COMETLAKE, "cometlake")           \
+	X(ICELAKE, "icelake")               \
+	X(TIGERLAKE, "tigerlake")           \
+	X(ROCKETLAKE, "rocketlake")         \
+	X(ALDERLAKE, "alderlake")           \
+	X(RAPTORLAKE, "raptorlake")         \
+	X(METEORLAKE, "meteorlake")         \
+	X(SAPPHIRERAPIDS, "sapphirerapids") \
+	X(EMERALDRAPIDS, "emeraldrapids")   \
+	X(GRANITERAPIDS, "graniterapids")   \
+	X(SIERRAFOREST, "sierraforest")     \
+	X(ZEN, "zen")                       \
+	X(ZEN2, "zen2")                     \
+	X(ZEN3, "zen3")                     \
+	X(ZEN4, "zen4")                     \
+	X(ZEN5, "zen5")                     \
+	X(EPYC1, "epyc1")                   \
+	X(EPYC2, "epyc2")                   \
+	X(EPYC3, "epyc3")                   \
+	X(EPYC4, "epyc4")                   \
+	X(EPYC5, "epyc5")                   \
+	X(NEOVERSE_N1, "neoverse-n1")       \
+	X(NEOVERSE_N2, "neoverse-n2")       \
+	X(NEOVERSE_V1, "neoverse-v1")       \
+	X(NEOVERSE_V2, "neoverse-v2")
+/* clang-format on */
 
 #define EG_X_UARCH(id, w) EG_UARCH_##id,
 enum eg_uarch { EG_UARCHES(EG_X_UARCH) EG_UARCH_COUNT };
