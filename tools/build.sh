@@ -3,8 +3,10 @@
 #
 # tools/build.sh BUILD-DIR TARGET [MESON-OPTION...]: configures BUILD-DIR once and builds TARGET
 # ("all" for everything) in it, quietly: the output goes to BUILD-DIR.log and is shown only when
-# something fails (V=1: to the terminal). A directory that was configured by other options, for another place of the
-# sources or by a tool since replaced is made anew. A lock keeps two builds apart.
+# something fails (V=1: to the terminal). A directory that was configured by other options, for
+# another place of the sources or by a tool since replaced is made anew; where files came or went, it
+# is configured again, because the build lists some folders when it is configured. A lock keeps two
+# builds apart.
 set -eu
 
 src=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
@@ -12,6 +14,8 @@ build=$1
 target=$2
 shift 2
 stamp="$src ${CC:-cc} $*"
+files=$(cd "$src" && find src tests examples bench man -type f \
+	\( -name '*.[ch]' -o -name '*.cpp' -o -name meson.build -o -name '*.scn' \) 2>/dev/null | sort | cksum)
 log=$build.log
 mkdir -p "$(dirname -- "$build")"
 [ "${V:-0}" = 0 ] || log=/dev/stderr
@@ -22,7 +26,14 @@ flock 9
 # Debian's python modules belong to /usr/bin/python3, and a build must not depend on a user's
 # compiler flags.
 configure() {
-	meson setup "$build" "$src" "$@" 9>&- && printf '%s\n' "$stamp" >"$build/configured-as"
+	meson setup "$build" "$src" "$@" 9>&- && printf '%s\n' "$stamp" >"$build/configured-as" &&
+		printf '%s\n' "$files" >"$build/configured-for"
+}
+reconfigure() {
+	[ "$(cat "$build/configured-for" 2>/dev/null)" = "$files" ] || {
+		meson setup --reconfigure "$build" "$src" 9>&- &&
+			printf '%s\n' "$files" >"$build/configured-for"
+	}
 }
 compile() {
 	if [ "$target" = all ]; then
@@ -50,7 +61,7 @@ fail() {
 
 [ "$log" = /dev/stderr ] || : >"$log"
 if is_ours; then
-	compile >>"$log" 2>&1 && exit 0
+	{ reconfigure && compile; } >>"$log" 2>&1 && exit 0
 	# A compiler error stays one after a fresh start, a stale directory does not.
 	{ [ ! -f "$log" ] || grep -q '^FAILED: ' "$log"; } && fail
 fi
