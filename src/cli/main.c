@@ -3,6 +3,7 @@
  * `ergon`: finds the verb, parses its options by its tables, and runs it. What every verb does with
  * --help and --version, and how a wrong command line is answered, is here.
  */
+#include <signal.h>
 #include <string.h>
 
 #include "base/parse.h"
@@ -54,6 +55,9 @@ static int run_verb(const struct eg_cli_verb *verb, int argc, char **argv)
 		return code;
 	}
 	eg_strbuf_free(&why);
+	/* A reader that goes away is seen as EPIPE; run keeps what it hands down to its command. */
+	if (!verb->takes_command)
+		sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 	if (args.help)
 		code = show_help(verb);
 	else if (args.version)

@@ -242,20 +242,6 @@ static int run_all(struct run *run, struct eg_result **ret)
 
 /* ---- The report ---- */
 
-/* Sampling faster than a sensor renews its value shows the same value several times. */
-static void warn_interval(const struct run *run, struct eg_diags *diags)
-{
-	for (size_t i = 0; i < eg_meter_count(run->ctx.meter); i++) {
-		const struct eg_channel *ch = eg_meter_channel(run->ctx.meter, i);
-
-		if (run->args->interval_ns > 0 && ch->update_ns > run->interval_ns)
-			eg_diag_add(diags, EG_DIAG_CONFIG, eg_meter_driver(run->ctx.meter, i)->name,
-				    ch->domain, "sample no faster: -i",
-				    "sampled every %g ms, but it renews its value every %g ms",
-				    (double)run->interval_ns / 1e6, (double)ch->update_ns / 1e6);
-	}
-}
-
 static int write_report(const struct run *run, const struct eg_report *report)
 {
 	struct eg_strbuf text = EG_STRBUF_INIT(EG_REPORT_MAX);
@@ -307,9 +293,10 @@ static int report_all(struct run *run, const struct eg_result *result)
 	};
 	int err = eg_meter_diags(run->ctx.meter, &diags), html_err;
 
-	if (err < 0)
+	if (err < 0) {
+		eg_say("cannot write the report: %s", eg_errno_text(err));
 		return err;
-	warn_interval(run, &diags);
+	}
 	err = write_report(run, &report);
 	html_err = write_html(run, &report);
 	eg_diags_free(&diags);
@@ -329,6 +316,25 @@ static int open_file(const char *path, struct eg_out_file *f)
 		return 0;
 	eg_say("cannot write %s: %s", path, eg_errno_text(err));
 	return EG_EXIT_FAILURE;
+}
+
+/* Sampling faster than a sensor renews its value shows the same value several times. */
+static void warn_interval(const struct run *run)
+{
+	char detail[128];
+
+	for (size_t i = 0; i < eg_meter_count(run->ctx.meter); i++) {
+		const struct eg_channel *ch = eg_meter_channel(run->ctx.meter, i);
+
+		if (run->args->interval_ns == 0 || ch->update_ns <= run->interval_ns)
+			continue;
+		snprintf(detail, sizeof(detail),
+			 "sampled every %g ms, but it renews its value every %g ms",
+			 (double)run->interval_ns / 1e6, (double)ch->update_ns / 1e6);
+		eg_meter_diagnose(run->ctx.meter, EG_DIAG_CONFIG,
+				  eg_meter_driver(run->ctx.meter, i)->name, ch->domain,
+				  "sample no faster: -i", detail);
+	}
 }
 
 static int set_up(struct run *run)
@@ -353,6 +359,7 @@ static int set_up(struct run *run)
 		eg_say("out of memory");
 		return EG_EXIT_FAILURE;
 	}
+	warn_interval(run);
 	eg_progress_init(&run->progress, args->no_progress, &run->ctx.env.clock);
 	return 0;
 }

@@ -178,6 +178,8 @@ int eg_report_json(const struct eg_report *r, struct eg_strbuf *out)
 	eg_json_i64(&j, "exit", r->exit);
 	if (r->signal > 0)
 		eg_json_i64(&j, "signal", r->signal);
+	eg_json_u64(&j, "begin_boot_ns", w->begin_ns);
+	eg_json_u64(&j, "end_boot_ns", w->end_ns);
 	eg_json_nano(&j, "begin_unix_seconds", w->begin_unix_ns);
 	eg_json_nano(&j, "end_unix_seconds", w->end_unix_ns);
 	eg_json_nano(&j, "interval_seconds", r->interval_ns);

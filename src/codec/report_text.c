@@ -23,7 +23,7 @@ static void put_number(struct eg_strbuf *out, double v, unsigned decimals, int w
 /* Watts with three significant digits or so. */
 static unsigned watt_decimals(double w)
 {
-	return w >= 100 ? 0 : w >= 10 ? 1 : w >= 1 ? 2 : 3;
+	return w >= 99.95 ? 0 : w >= 9.995 ? 1 : w >= 0.9995 ? 2 : 3;
 }
 
 static void put_power(struct eg_strbuf *out, const char *what, double w)
@@ -157,7 +157,16 @@ static void put_diag(struct eg_strbuf *out, const struct eg_diag *d)
 		eg_strbuf_printf(out, "      cure: %s\n", d->cure);
 }
 
-/* With a total, an interface that this machine does not have is no news. */
+/* With a total, what this machine does not have and what was not asked for is no news. */
+static bool is_news(const struct eg_report *r, const struct eg_diag *d)
+{
+	if (!r->result->has_total)
+		return true;
+	return d->code != EG_DIAG_SENSOR_ABSENT &&
+	       (d->code != EG_DIAG_ESTIMATOR ||
+		r->result->total_provenance == EG_PROVENANCE_ESTIMATED);
+}
+
 static void put_diags(struct eg_strbuf *out, const struct eg_report *r)
 {
 	bool first = true;
@@ -165,7 +174,7 @@ static void put_diags(struct eg_strbuf *out, const struct eg_report *r)
 	for (size_t i = 0; r->diags != NULL && i < r->diags->n; i++) {
 		const struct eg_diag *d = &r->diags->items[i];
 
-		if (r->result->has_total && d->code == EG_DIAG_SENSOR_ABSENT)
+		if (!is_news(r, d))
 			continue;
 		if (first && !r->result->has_total)
 			eg_strbuf_puts(out, "\n  why, interface by interface:\n");
