@@ -14,7 +14,8 @@
  *              the edges.
  *  sampling    What the power did between two samples is not known. The caller brings the variance
  *              of the integral (step_var_j2).
- *  accuracy    The class is the half-width of the 95 % interval of a gain error: class / 1.96.
+ *  accuracy    The class is the half-width of the 95 % interval of a gain error: class / 1.96. That
+ *              of an estimator is the bound that held 95 % of a published table, and stands as it is.
  *  held        A held reading may be wrong by all of itself, uniformly: E / sqrt(3).
  */
 #include "core/uncertainty.h"
@@ -63,6 +64,8 @@ void eg_uncertainty_channel(const struct eg_channel *ch, const struct eg_window_
 	uint64_t measured_ns = facts->seconds_ns - EG_MIN(facts->gap_ns, facts->seconds_ns);
 	double accuracy = EG_MAX((double)ch->accuracy.rel_ppm * 1e-6 * uj,
 				 (double)ch->accuracy.abs_uw * seconds(measured_ns));
+	/* The class of an estimate is a bound that was counted out, not a spread: it stands. */
+	double widen = ch->provenance == EG_PROVENANCE_ESTIMATED ? 1 : EG_COVERAGE / NORMAL_95;
 	double resolution = 0, update;
 
 	if (counter) {
@@ -77,7 +80,7 @@ void eg_uncertainty_channel(const struct eg_channel *ch, const struct eg_window_
 		.resolution_uj = to_uj(resolution),
 		.update_uj = to_uj(EG_COVERAGE * update),
 		.sampling_uj = to_uj(EG_COVERAGE * 1e6 * sqrt(facts->step_var_j2)),
-		.accuracy_uj = to_uj(EG_COVERAGE * accuracy / NORMAL_95),
+		.accuracy_uj = to_uj(accuracy * widen),
 		.held_uj = to_uj(EG_COVERAGE * (double)facts->est_uj / sqrt(3)),
 	};
 	combine(ret);
