@@ -283,7 +283,7 @@ static void try_metrics(struct eg_instance *in, struct card *c, struct offer *o,
 		r = read_metrics(fs, c->fd, &m, &c->apu);
 		close_file(fs, c);
 	}
-	if (r < 0) {
+	if (r != 0) {
 		report(in, c, what, r, diags);
 		return;
 	}

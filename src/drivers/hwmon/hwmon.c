@@ -102,7 +102,7 @@ static void identify(const struct eg_fs *fs, const char *entry, char dir[DIR_MAX
 	snprintf(path, sizeof(path), "%s/device/name", dir);
 	if (eg_fs_read_text(fs, path, text, sizeof(text)) > 0) {
 		eg_hwmon_sanitize(name, EG_HWMON_TEXT_MAX, text);
-		strcat(dir, "/device");
+		snprintf(dir, DIR_MAX, CLASS_DIR "/%.47s/device", entry);
 	}
 }
 
