@@ -280,7 +280,7 @@ static int report_all(struct run *run, const struct eg_result *result)
 {
 	struct eg_diags diags;
 	struct eg_report report = {
-		.command = run->args->rest,
+		.command = (const char *const *)run->args->rest,
 		.result = result,
 		.exit = run->exit,
 		.signal = run->signal,

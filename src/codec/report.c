@@ -45,7 +45,7 @@ int eg_report_repeats(const struct eg_report *r, struct eg_stats *ret_joules,
 	return 0;
 }
 
-void eg_report_command(struct eg_strbuf *out, char *const *command)
+void eg_report_command(struct eg_strbuf *out, const char *const *command)
 {
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 				    "-_./=:,+@%^";

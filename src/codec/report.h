@@ -24,7 +24,7 @@ struct eg_repeat {
 };
 
 struct eg_report {
-	char *const *command; /* ends with NULL */
+	const char *const *command; /* ends with NULL */
 	const struct eg_result *result; /* the window: all repeats together */
 	int exit;   /* status as a shell shows it: 128 + N after signal N */
 	int signal; /* that ended the command; 0 none */
@@ -50,6 +50,6 @@ void eg_report_energy_text(struct eg_strbuf *out, uint64_t uj, uint64_t uncertai
 int eg_report_repeats(const struct eg_report *r, struct eg_stats *ret_joules,
 		      struct eg_stats *ret_seconds) EG_MUST_CHECK;
 /* The command as one line that a shell reads back to the same words. */
-void eg_report_command(struct eg_strbuf *out, char *const *command);
+void eg_report_command(struct eg_strbuf *out, const char *const *command);
 
 #endif

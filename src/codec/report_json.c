@@ -170,7 +170,7 @@ int eg_report_json(const struct eg_report *r, struct eg_strbuf *out)
 	eg_json_object(&j, NULL);
 	eg_json_text(&j, "schema", "ergon.run/1");
 	eg_json_array(&j, "command");
-	for (char *const *arg = r->command; *arg; arg++)
+	for (const char *const *arg = r->command; *arg; arg++)
 		eg_json_text(&j, NULL, *arg);
 	eg_json_end(&j);
 	eg_json_text(&j, "scope", "machine");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The writers of src/codec: exact numbers, JSON and HTML that no input
- * can break, CSV quoting, the curve's ceiling, Student's t.
+ * The writers of src/codec: exact numbers, JSON and HTML that no input can break, CSV quoting, the
+ * curve's ceiling, Student's t.
  */
 #include <errno.h>
 #include <math.h>

@@ -34,7 +34,7 @@ struct fixture {
 	struct eg_result result;
 	struct eg_diag diag;
 	struct eg_diags diags;
-	char *command[3];
+	const char *command[3];
 	struct eg_report report;
 };
 
@@ -200,7 +200,7 @@ static void test_html(void **state)
 
 static void test_command_line(void **state)
 {
-	char *words[] = {"make", "-j8", "a b", "it's", "", "$HOME", NULL};
+	const char *const words[] = {"make", "-j8", "a b", "it's", "", "$HOME", NULL};
 	struct eg_strbuf b = EG_STRBUF_INIT(4096);
 
 	eg_report_command(&b, words);
