@@ -103,11 +103,16 @@ def test_curve_follows_a_square_wave():
     assert abs(d["total"]["joules"] - 200 * d["seconds"]) <= d["total"]["uncertainty_joules"]
     line = text.split('class="line"')[1].split('d="')[1].split('"')[0]
     heights = [float(v.split("H")[0]) for v in line.split("V")[1:]]
-    assert len(heights) >= 200, len(heights)
-    # Two levels, changed every two seconds; 0 W at 284, the top of the axis 5 % above 300 W.
-    equal(sorted(set(heights)), [round(284 - 268 * w / 315, 1) for w in (300, 100)])
-    changes = sum(a != b for a, b in zip(heights, heights[1:]))
-    assert 9 <= changes <= 12, changes
+    # 0 W is at 284, the top of the axis 5 % above 300 W.
+    levels = [round(284 - 268 * w / 315, 1) for w in (300, 100)]
+    equal([min(heights), max(heights)], levels)
+    # Simulated time passes while the command is being started: how much is up to the machine. Beyond
+    # the curve's 1200 points neighbours are merged, and a step may show their mean.
+    if d["seconds"] < 115:
+        equal(sorted(set(heights)), levels)
+        assert len(heights) >= 200, len(heights)
+        changes = sum(a != b for a, b in zip(heights, heights[1:]))
+        assert abs(changes - d["seconds"] / 2) <= 2, (changes, d["seconds"])
 
 
 def test_stat_sums_to_the_truth():
