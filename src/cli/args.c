@@ -138,12 +138,13 @@ static int parse_duration(const struct eg_cli_option *o, const char *value, uint
 		*field = v;
 		return 0;
 	}
-	eg_strbuf_printf(why,
-			 "option --%s: '%s' is %s; give %llu to %llu milliseconds, or a time such as "
-			 "500ms or 2s",
-			 o->name, value, err == -EINVAL ? "no time" : "out of range",
-			 (unsigned long long)(o->min / EG_NSEC_PER_MSEC),
-			 (unsigned long long)(o->max / EG_NSEC_PER_MSEC));
+	eg_strbuf_printf(
+		why,
+		"option --%s: '%s' is %s; give %llu to %llu milliseconds, or a time such as "
+		"500ms or 2s",
+		o->name, value, err == -EINVAL ? "no time" : "out of range",
+		(unsigned long long)(o->min / EG_NSEC_PER_MSEC),
+		(unsigned long long)(o->max / EG_NSEC_PER_MSEC));
 	return EG_EXIT_USAGE;
 }
 
@@ -160,10 +161,11 @@ static int parse_setting(const char *value, struct eg_args *args, struct eg_strb
 	dot = text ? strchr(text, '.') : NULL;
 	if (equals == NULL || dot == NULL || dot > equals || dot == text || dot + 1 == equals) {
 		free(text);
-		eg_strbuf_printf(why,
-				 "option --set: '%s' is no DRIVER.OPTION=VALUE; `ergon help drivers` "
-				 "lists them",
-				 value);
+		eg_strbuf_printf(
+			why,
+			"option --set: '%s' is no DRIVER.OPTION=VALUE; `ergon help drivers` "
+			"lists them",
+			value);
 		return EG_EXIT_USAGE;
 	}
 	*dot = *equals = '\0';

@@ -17,12 +17,12 @@
 #define EG_SETTINGS_MAX 64 /* --set given that often */
 
 /* Exit statuses, stable. X(number, text) */
-#define EG_EXITS(X)                                                                             \
-	X("0", "All went well.")                                                                \
-	X("1", "Something failed: a file could not be written, nothing could be read.")         \
-	X("2", "The command line is wrong: unknown verb or option, bad number.")                \
-	X("126", "run: the command was found but could not be started.")                        \
-	X("127", "run: the command was not found.")                                             \
+#define EG_EXITS(X)                                                                     \
+	X("0", "All went well.")                                                        \
+	X("1", "Something failed: a file could not be written, nothing could be read.") \
+	X("2", "The command line is wrong: unknown verb or option, bad number.")        \
+	X("126", "run: the command was found but could not be started.")                \
+	X("127", "run: the command was not found.")                                     \
 	X("128+N", "run: the command was ended by signal N.")
 
 enum { EG_EXIT_OK = 0, EG_EXIT_FAILURE = 1, EG_EXIT_USAGE = 2 };
@@ -71,7 +71,8 @@ struct eg_cli_verb {
 	const char *usage;    /* after the name */
 	const char *about;    /* paragraphs, separated by an empty line */
 	const char *examples; /* "command\tcomment\n" lines; may be NULL */
-	const struct eg_cli_option *const *groups; /* tables, each ending with name NULL; ends NULL */
+	const struct eg_cli_option *const
+		*groups; /* tables, each ending with name NULL; ends NULL */
 	int (*run)(struct eg_args *args);
 	/* Instead of run: parses its own words; argv[0] is the verb. The tables still document it. */
 	int (*run_raw)(int argc, char **argv);

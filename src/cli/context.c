@@ -33,7 +33,8 @@ static int check_setting(const struct eg_setting *s)
 
 	if (drv == NULL) {
 		eg_say("option --set: no driver '%s' in this build%s%s%s", s->driver,
-		       nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+		       nearest ? "; did you mean " : "", nearest ? nearest : "",
+		       nearest ? "?" : "");
 		return EG_EXIT_USAGE;
 	}
 	for (const struct eg_option *o = drv->options; o && o->name; o++) {

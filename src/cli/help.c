@@ -100,8 +100,9 @@ void eg_help_overview(struct eg_strbuf *out)
 	for (const struct eg_cli_verb *v = eg_cli_verbs; v->name; v++)
 		if (!v->hidden)
 			eg_strbuf_printf(out, "  %-10s %s\n", v->name, v->summary);
-	eg_strbuf_puts(out, "\n`ergon VERB --help` shows the options of a verb, `ergon sensors` what "
-			    "can be\nmeasured here.\n");
+	eg_strbuf_puts(out,
+		       "\n`ergon VERB --help` shows the options of a verb, `ergon sensors` what "
+		       "can be\nmeasured here.\n");
 	put_exits(out);
 }
 
@@ -113,9 +114,9 @@ void eg_help_drivers(struct eg_strbuf *out)
 		eg_strbuf_printf(out, "%s%s: %s\n", i > 0 ? "\n" : "", d->name, d->summary);
 		for (const struct eg_option *o = d->options; o && o->name; o++) {
 			eg_strbuf_printf(out, "  --set %s.%s=%s\n        ", d->name, o->name,
-					 o->type == EG_OPTION_BOOL   ? "true|false"
-					 : o->type == EG_OPTION_TEXT ? "TEXT"
-								     : "NUMBER");
+					 o->type == EG_OPTION_BOOL ? "true|false" :
+					 o->type == EG_OPTION_TEXT ? "TEXT" :
+								     "NUMBER");
 			wrap(out, o->help, 8, 8);
 			if (o->fallback != NULL)
 				eg_strbuf_printf(out, "        Default: %s\n", o->fallback);

@@ -5,9 +5,9 @@
  */
 #include "cli/args.h"
 
-#define FIELD(f)    .offset = offsetof(struct eg_args, f)
-#define FLAG(f)	    .type = EG_ARG_FLAG, FIELD(f)
-#define HOUR_NS	    (3600 * EG_NSEC_PER_SEC)
+#define FIELD(f) .offset = offsetof(struct eg_args, f)
+#define FLAG(f)	 .type = EG_ARG_FLAG, FIELD(f)
+#define HOUR_NS	 (3600 * EG_NSEC_PER_SEC)
 
 static const struct eg_cli_option help_options[] = {
 	{.letter = 'h', .name = "help", FLAG(help), .help = "Show this help and exit."},
@@ -15,18 +15,31 @@ static const struct eg_cli_option help_options[] = {
 	{0}};
 
 static const struct eg_cli_option meter_options[] = {
-	{.name = "root", .value = "DIR", .type = EG_ARG_DIR, FIELD(root),
+	{.name = "root",
+	 .value = "DIR",
+	 .type = EG_ARG_DIR,
+	 FIELD(root),
 	 .help = "Measure the machine captured or simulated below DIR, which holds sys/, proc/ and so "
 		 "on as under /. Nothing outside it is read."},
-	{.name = "clock", .value = "FILE", .type = EG_ARG_FILE, FIELD(clock), .hidden = true,
+	{.name = "clock",
+	 .value = "FILE",
+	 .type = EG_ARG_FILE,
+	 FIELD(clock),
+	 .hidden = true,
 	 .help = "Take the time from a clock file that a simulator moves."},
-	{.name = "select", .value = "LIST", .type = EG_ARG_TEXT, FIELD(select),
+	{.name = "select",
+	 .value = "LIST",
+	 .type = EG_ARG_TEXT,
+	 FIELD(select),
 	 .help = "Use only these drivers, channels or components: a comma-separated list such as "
 		 "rapl,nvml/gpu-0,dram. '*' and '?' match as in a shell; a leading '-' leaves out."},
-	{.name = "allow-estimates", FLAG(allow_estimates),
+	{.name = "allow-estimates",
+	 FLAG(allow_estimates),
 	 .help = "Allow model estimates where nothing is measured. They are labelled estimated and "
 		 "never added to measured energy."},
-	{.name = "set", .value = "DRIVER.OPTION=VALUE", .type = EG_ARG_SETTING,
+	{.name = "set",
+	 .value = "DRIVER.OPTION=VALUE",
+	 .type = EG_ARG_SETTING,
 	 .help = "Set an option of a driver; may be repeated. `ergon help drivers` lists them."},
 	{0}};
 
@@ -35,40 +48,73 @@ static const struct eg_cli_option json_options[] = {
 
 static const struct eg_cli_option sensors_options[] = {
 	{.name = "json", FLAG(json), .help = "Write JSON; docs/json.md documents it."},
-	{.letter = 'a', .name = "all", FLAG(all),
+	{.letter = 'a',
+	 .name = "all",
+	 FLAG(all),
 	 .help = "Also show where each channel comes from, its limits and accuracy, and the "
 		 "attributes of devices (temperature, memory, clocks)."},
 	{0}};
 
 static const struct eg_cli_option run_options[] = {
-	{.letter = 'i', .name = "interval", .value = "MS", .type = EG_ARG_DURATION,
-	 FIELD(interval_ns), .min = EG_NSEC_PER_MSEC, .max = HOUR_NS,
+	{.letter = 'i',
+	 .name = "interval",
+	 .value = "MS",
+	 .type = EG_ARG_DURATION,
+	 FIELD(interval_ns),
+	 .min = EG_NSEC_PER_MSEC,
+	 .max = HOUR_NS,
 	 .help = "Sample every MS milliseconds, 1 to 3600000; or a time such as 500ms or 2s. Default "
 		 "1000, with --report 100. Counters are exact whatever the interval; peaks, the curve "
 		 "and sensors without a counter get finer."},
-	{.letter = 'n', .name = "repeat", .value = "N", .type = EG_ARG_NUMBER, FIELD(repeats),
-	 .min = 1, .max = 10000,
+	{.letter = 'n',
+	 .name = "repeat",
+	 .value = "N",
+	 .type = EG_ARG_NUMBER,
+	 FIELD(repeats),
+	 .min = 1,
+	 .max = 10000,
 	 .help = "Run the command N times, 1 to 10000, and give mean, standard deviation and 95 % "
 		 "interval of the mean. After an interrupt no further run is started."},
-	{.name = "json", FLAG(json), .help = "Write the report as JSON; docs/json.md documents it."},
+	{.name = "json",
+	 FLAG(json),
+	 .help = "Write the report as JSON; docs/json.md documents it."},
 	{.name = "csv", FLAG(csv), .help = "Write the report as CSV."},
-	{.name = "report", .value = "FILE", .type = EG_ARG_FILE, FIELD(report),
+	{.name = "report",
+	 .value = "FILE",
+	 .type = EG_ARG_FILE,
+	 FIELD(report),
 	 .help = "Also write an HTML report with the power curve to FILE: one file, nothing else "
 		 "needed."},
-	{.letter = 'o', .name = "output", .value = "FILE", .type = EG_ARG_FILE, FIELD(output),
+	{.letter = 'o',
+	 .name = "output",
+	 .value = "FILE",
+	 .type = EG_ARG_FILE,
+	 FIELD(output),
 	 .help = "Write the report to FILE, whole or not at all, instead of standard error. '-' is "
 		 "standard output."},
-	{.name = "no-progress", FLAG(no_progress),
+	{.name = "no-progress",
+	 FLAG(no_progress),
 	 .help = "Show no progress line, also on a terminal."},
 	{0}};
 
 static const struct eg_cli_option stat_options[] = {
-	{.letter = 'i', .name = "interval", .value = "MS", .type = EG_ARG_DURATION,
-	 FIELD(interval_ns), .min = EG_NSEC_PER_MSEC, .max = HOUR_NS,
+	{.letter = 'i',
+	 .name = "interval",
+	 .value = "MS",
+	 .type = EG_ARG_DURATION,
+	 FIELD(interval_ns),
+	 .min = EG_NSEC_PER_MSEC,
+	 .max = HOUR_NS,
 	 .help = "One line every MS milliseconds, 1 to 3600000; or a time such as 500ms or 2s. "
 		 "Default 1000."},
-	{.letter = 'n', .name = "count", .value = "COUNT", .type = EG_ARG_NUMBER, FIELD(count),
-	 .min = 1, .max = UINT32_MAX, .help = "End after COUNT lines. Default: at an interrupt."},
+	{.letter = 'n',
+	 .name = "count",
+	 .value = "COUNT",
+	 .type = EG_ARG_NUMBER,
+	 FIELD(count),
+	 .min = 1,
+	 .max = UINT32_MAX,
+	 .help = "End after COUNT lines. Default: at an interrupt."},
 	{.name = "json", FLAG(json), .help = "One JSON object a line; docs/json.md documents it."},
 	{.name = "csv", FLAG(csv), .help = "Write CSV."},
 	{0}};
@@ -76,21 +122,34 @@ static const struct eg_cli_option stat_options[] = {
 /* `ergon sim` reads its own words, as each of its sub-commands takes others; this documents them, and
  * a test compares it with what the verb says itself. */
 static const struct eg_cli_option sim_options[] = {
-	{.name = "dir", .value = "DIR", .type = EG_ARG_DIR,
+	{.name = "dir",
+	 .value = "DIR",
+	 .type = EG_ARG_DIR,
 	 .help = "node: the folder of the machine, made where there is none. truth: the machine whose "
 		 "truth to tell."},
-	{.name = "scenario", .value = "FILE|NAME", .type = EG_ARG_FILE,
+	{.name = "scenario",
+	 .value = "FILE|NAME",
+	 .type = EG_ARG_FILE,
 	 .help = "A scenario file, or the name of one that comes with Ergon. Default: default."},
-	{.name = "speed", .value = "X", .type = EG_ARG_TEXT,
+	{.name = "speed",
+	 .value = "X",
+	 .type = EG_ARG_TEXT,
 	 .help = "node: machine seconds a second, 0.001 to 1000000. Default 1."},
-	{.name = "clock", .value = "FILE", .type = EG_ARG_FILE,
+	{.name = "clock",
+	 .value = "FILE",
+	 .type = EG_ARG_FILE,
 	 .help = "node, sleep: time passes only while every program that shares FILE sleeps."},
-	{.name = "duration", .value = "TIME", .type = EG_ARG_TEXT,
+	{.name = "duration",
+	 .value = "TIME",
+	 .type = EG_ARG_TEXT,
 	 .help = "node: end after so much time of the machine, such as 30s or 24h."},
-	{.name = "fuse", .type = EG_ARG_FLAG,
+	{.name = "fuse",
+	 .type = EG_ARG_FLAG,
 	 .help = "node: mount the machine, so that reads can fail and hang."},
 	{.name = "clean", .type = EG_ARG_FLAG, .help = "node: remove the machine at the end."},
-	{.name = "from", .value = "TIME", .type = EG_ARG_TEXT,
+	{.name = "from",
+	 .value = "TIME",
+	 .type = EG_ARG_TEXT,
 	 .help = "truth: from this time on, seconds since the machine's start, or with --dir a stamp of "
 		 "the interval clock in ns."},
 	{.name = "to", .value = "TIME", .type = EG_ARG_TEXT, .help = "truth: to this time."},
@@ -104,8 +163,8 @@ static const struct eg_cli_option *const doctor_groups[] = {json_options, meter_
 							    help_options, NULL};
 static const struct eg_cli_option *const run_groups[] = {run_options, meter_options, help_options,
 							 NULL};
-static const struct eg_cli_option *const stat_groups[] = {stat_options, meter_options,
-							  help_options, NULL};
+static const struct eg_cli_option *const stat_groups[] = {stat_options, meter_options, help_options,
+							  NULL};
 static const struct eg_cli_option *const sim_groups[] = {sim_options, NULL};
 static const struct eg_cli_option *const plain_groups[] = {help_options, NULL};
 
@@ -113,75 +172,93 @@ const struct eg_cli_verb eg_cli_verbs[] = {
 	{.name = "run",
 	 .summary = "measure the energy of the machine while a command runs",
 	 .usage = "[OPTION]... [--] COMMAND [ARGUMENT]...",
-	 .about = "Runs COMMAND and reports the joules that the machine used meanwhile: the total "
-		  "without double counting, each channel, mean and peak watts, where every figure "
-		  "comes from, and its 95 % interval. The scope is the machine: everything else that "
-		  "ran at the time is included.\n\n"
-		  "The command's output is not touched: the report goes to standard error, or to a "
-		  "file with -o. Signals sent to ergon are passed on to the command, and its exit "
-		  "status becomes that of ergon. With repeats it is that of the first run that "
-		  "failed.\n\n"
-		  "Where no sensor can be read the report says so, with the reason and the cure for "
-		  "each interface; nothing is invented.",
+	 .about =
+		 "Runs COMMAND and reports the joules that the machine used meanwhile: the total "
+		 "without double counting, each channel, mean and peak watts, where every figure "
+		 "comes from, and its 95 % interval. The scope is the machine: everything else that "
+		 "ran at the time is included.\n\n"
+		 "The command's output is not touched: the report goes to standard error, or to a "
+		 "file with -o. Signals sent to ergon are passed on to the command, and its exit "
+		 "status becomes that of ergon. With repeats it is that of the first run that "
+		 "failed.\n\n"
+		 "Where no sensor can be read the report says so, with the reason and the cure for "
+		 "each interface; nothing is invented.",
 	 .examples = "ergon run -- make -j8\tthe joules of a build\n"
 		     "ergon run -n 10 ./bench\tmean, spread and 95 % interval of ten runs\n"
 		     "ergon run --json -o energy.json -- ./train.sh\tfor a program to read\n"
 		     "ergon run --report curve.html -i 50 -- ./job\tthe power curve, every 50 ms\n",
-	 .groups = run_groups, .run = eg_verb_run, .takes_command = true},
+	 .groups = run_groups,
+	 .run = eg_verb_run,
+	 .takes_command = true},
 	{.name = "stat",
 	 .summary = "show power and energy, one line an interval",
 	 .usage = "[OPTION]...",
-	 .about = "Writes a line every interval: watts of each counted channel and of their total, "
-		  "and the joules since the start. Channels that are parts of another are not shown. "
-		  "Ends at an interrupt, after COUNT lines, or when its reader goes away.",
+	 .about =
+		 "Writes a line every interval: watts of each counted channel and of their total, "
+		 "and the joules since the start. Channels that are parts of another are not shown. "
+		 "Ends at an interrupt, after COUNT lines, or when its reader goes away.",
 	 .examples = "ergon stat\ta line a second\n"
 		     "ergon stat -i 100 -n 50 --csv\tfive seconds for a spreadsheet\n",
-	 .groups = stat_groups, .run = eg_verb_stat},
+	 .groups = stat_groups,
+	 .run = eg_verb_stat},
 	{.name = "sensors",
 	 .summary = "list what can be measured, and why the rest cannot",
 	 .usage = "[OPTION]...",
-	 .about = "Lists every driver and its channels: what each measures, its unit, resolution, "
-		  "boundary and provenance, and its power now (of an energy counter: over 0.2 s). A "
-		  "driver without channels says why, and what helps.",
+	 .about =
+		 "Lists every driver and its channels: what each measures, its unit, resolution, "
+		 "boundary and provenance, and its power now (of an energy counter: over 0.2 s). A "
+		 "driver without channels says why, and what helps.",
 	 .examples = "ergon sensors\twhat is there\n"
 		     "ergon sensors --all --select nvml\teverything about the GPUs\n",
-	 .groups = sensors_groups, .run = eg_verb_sensors},
+	 .groups = sensors_groups,
+	 .run = eg_verb_sensors},
 	{.name = "doctor",
 	 .summary = "explain what stands in the way of measuring",
 	 .usage = "[OPTION]...",
-	 .about = "Shows the facts that decide what can be measured: machine, kernel, "
-		  "virtualisation, rights of this process, and drivers left out of this build. Then "
-		  "what each interface says, with its cure, and what can be measured here.",
+	 .about =
+		 "Shows the facts that decide what can be measured: machine, kernel, "
+		 "virtualisation, rights of this process, and drivers left out of this build. Then "
+		 "what each interface says, with its cure, and what can be measured here.",
 	 .examples = "ergon doctor\twhen a sensor is missing\n",
-	 .groups = doctor_groups, .run = eg_verb_doctor},
+	 .groups = doctor_groups,
+	 .run = eg_verb_doctor},
 	{.name = "sim",
 	 .summary = "simulate a machine whose true energy is known",
 	 .usage = "node|truth|list|show|sleep [OPTION]... [WORD]",
-	 .about = "A machine that does not exist, with sensors whose true energy is known: to try "
-		  "Ergon without hardware, and to check it.\n\n"
-		  "`ergon sim node` writes the machine below a folder and keeps its counters going until "
-		  "an interrupt; any other verb measures it with --root. `ergon sim truth` tells the "
-		  "true joules of each sensor between two times. `ergon sim list` names the scenarios "
-		  "that come with Ergon, `ergon sim show NAME` prints one, and `ergon sim sleep` sleeps "
-		  "by a simulated clock. docs/simulator.md documents scenarios.",
+	 .about =
+		 "A machine that does not exist, with sensors whose true energy is known: to try "
+		 "Ergon without hardware, and to check it.\n\n"
+		 "`ergon sim node` writes the machine below a folder and keeps its counters going until "
+		 "an interrupt; any other verb measures it with --root. `ergon sim truth` tells the "
+		 "true joules of each sensor between two times. `ergon sim list` names the scenarios "
+		 "that come with Ergon, `ergon sim show NAME` prints one, and `ergon sim sleep` sleeps "
+		 "by a simulated clock. docs/simulator.md documents scenarios.",
 	 .examples = "ergon sim node --dir /tmp/machine --duration 60s\ta machine for a minute\n"
 		     "ergon run --root /tmp/machine -- sleep 2\tmeasure it\n"
 		     "ergon sim truth --scenario default --from 0 --to 2\twhat it really used\n",
-	 .groups = sim_groups, .run_raw = eg_verb_sim},
+	 .groups = sim_groups,
+	 .run_raw = eg_verb_sim},
 	{.name = "help",
 	 .summary = "show help about a verb, or about the options of the drivers",
 	 .usage = "[VERB | drivers]",
-	 .about = "Without a word, lists the verbs. With a verb, shows its help. `ergon help drivers` "
-		  "lists the drivers of this build and the options that --set takes.",
-	 .groups = plain_groups, .run = eg_verb_help, .max_rest = 1},
+	 .about =
+		 "Without a word, lists the verbs. With a verb, shows its help. `ergon help drivers` "
+		 "lists the drivers of this build and the options that --set takes.",
+	 .groups = plain_groups,
+	 .run = eg_verb_help,
+	 .max_rest = 1},
 	{.name = "version",
 	 .summary = "show the version",
 	 .usage = "",
 	 .about = "Shows the version.",
-	 .groups = plain_groups, .run = eg_verb_version},
+	 .groups = plain_groups,
+	 .run = eg_verb_version},
 	{.name = "docs",
 	 .summary = "write the man pages, completions and reference from the tables",
 	 .usage = "man [VERB] | bash | zsh | markdown",
 	 .about = "Writes documentation made from the tables of verbs and options.",
-	 .groups = plain_groups, .run = eg_verb_docs, .max_rest = 2, .hidden = true},
+	 .groups = plain_groups,
+	 .run = eg_verb_docs,
+	 .max_rest = 2,
+	 .hidden = true},
 	{0}};

@@ -159,9 +159,9 @@ bool eg_survey_counted(struct eg_strbuf *out, const struct eg_survey *s)
 
 static const char *maturity_word(enum eg_maturity m)
 {
-	return m == EG_MATURITY_HARDWARE ? "hardware"
-	       : m == EG_MATURITY_FAKED	 ? "faked"
-					 : "simulated";
+	return m == EG_MATURITY_HARDWARE ? "hardware" :
+	       m == EG_MATURITY_FAKED	 ? "faked" :
+					   "simulated";
 }
 
 static void json_options(struct eg_json *j, const struct eg_driver *d)
@@ -212,7 +212,8 @@ static void json_limits(struct eg_json *j, const struct eg_channel *ch)
 		eg_json_micro(j, "resolution_joules", ch->resolution_uj);
 	if (ch->modulus > 0)
 		eg_json_double(j, "wrap_joules",
-			       (double)ch->modulus * (double)ch->unit_num / (double)ch->unit_den / 1e6);
+			       (double)ch->modulus * (double)ch->unit_num / (double)ch->unit_den /
+				       1e6);
 	else
 		eg_json_null(j, "wrap_joules");
 	if (ch->update_ns > 0)
@@ -317,7 +318,8 @@ static void put_details(struct eg_strbuf *out, const struct eg_channel *ch)
 	if (ch->modulus > 0) {
 		eg_strbuf_puts(out, "      wraps at   ");
 		put_number(out,
-			   (double)ch->modulus * (double)ch->unit_num / (double)ch->unit_den / 1e6, 3);
+			   (double)ch->modulus * (double)ch->unit_num / (double)ch->unit_den / 1e6,
+			   3);
 		eg_strbuf_puts(out, " J\n");
 	}
 	if (ch->update_ns > 0) {

@@ -108,9 +108,9 @@ static void man_option(struct eg_strbuf *out, const struct eg_cli_option *o)
 static void man_exits(struct eg_strbuf *out)
 {
 	eg_strbuf_puts(out, ".SH EXIT STATUS\n");
-#define X(number, text)                                      \
+#define X(number, text)                                   \
 	eg_strbuf_puts(out, ".TP\n\\fB" number "\\fR\n"); \
-	roff_text(out, text);                                \
+	roff_text(out, text);                             \
 	eg_strbuf_putc(out, '\n');
 	EG_EXITS(X)
 #undef X
@@ -122,7 +122,8 @@ static void man_see_also(struct eg_strbuf *out, const struct eg_cli_verb *self)
 	if (self != NULL)
 		eg_strbuf_puts(out, "\\fBergon\\fR(1)");
 	for (const struct eg_cli_verb *v = eg_cli_verbs; v->name; v++)
-		if (v != self && !v->hidden && (self == NULL || v->run_raw != NULL || v->groups[1] != NULL))
+		if (v != self && !v->hidden &&
+		    (self == NULL || v->run_raw != NULL || v->groups[1] != NULL))
 			eg_strbuf_printf(out, "%s\\fBergon\\-%s\\fR(1)",
 					 self != NULL || v != eg_cli_verbs ? ",\n" : "", v->name);
 	eg_strbuf_putc(out, '\n');
@@ -174,8 +175,9 @@ static void man_program(struct eg_strbuf *out)
 		eg_strbuf_putc(out, '\n');
 	}
 	man_exits(out);
-	eg_strbuf_puts(out, ".SH ENVIRONMENT\n.TP\n\\fBNO_COLOR\\fR\nIf set and not empty, no colour "
-			    "is used on a terminal.\n");
+	eg_strbuf_puts(out,
+		       ".SH ENVIRONMENT\n.TP\n\\fBNO_COLOR\\fR\nIf set and not empty, no colour "
+		       "is used on a terminal.\n");
 	man_see_also(out, NULL);
 }
 
@@ -225,13 +227,14 @@ static bool bash_takes(struct eg_strbuf *out, enum eg_arg_type a, enum eg_arg_ty
 
 static void bash(struct eg_strbuf *out)
 {
-	eg_strbuf_puts(out, "# Completion of ergon for bash; written by `ergon docs bash`.\n"
-			    "_ergon()\n{\n"
-			    "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-			    "\tlocal verb=${COMP_WORDS[1]} i\n"
-			    "\tCOMPREPLY=()\n"
-			    "\tif [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-			    "\t\tmapfile -t COMPREPLY < <(compgen -W '");
+	eg_strbuf_puts(out,
+		       "# Completion of ergon for bash; written by `ergon docs bash`.\n"
+		       "_ergon()\n{\n"
+		       "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
+		       "\tlocal verb=${COMP_WORDS[1]} i\n"
+		       "\tCOMPREPLY=()\n"
+		       "\tif [ \"$COMP_CWORD\" -eq 1 ]; then\n"
+		       "\t\tmapfile -t COMPREPLY < <(compgen -W '");
 	for (const struct eg_cli_verb *v = eg_cli_verbs; v->name; v++)
 		if (!v->hidden)
 			eg_strbuf_printf(out, "%s ", v->name);
@@ -249,13 +252,14 @@ static void bash(struct eg_strbuf *out)
 			continue;
 		eg_strbuf_printf(out, "\t%s)\n", v->name);
 		if (v->takes_command)
-			eg_strbuf_puts(out, "\t\tfor ((i = 2; i < COMP_CWORD; i++)); do\n"
-					    "\t\t\tif [ \"${COMP_WORDS[i]}\" = -- ]; then\n"
-					    "\t\t\t\tif declare -F _command_offset >/dev/null; then\n"
-					    "\t\t\t\t\t_command_offset $((i + 1))\n\t\t\t\tfi\n"
-					    "\t\t\t\treturn\n\t\t\tfi\n\t\tdone\n"
-					    "\t\tif [[ $cur != -* ]]; then\n\t\t\tmapfile -t COMPREPLY < "
-					    "<(compgen -c -- \"$cur\")\n\t\t\treturn\n\t\tfi\n");
+			eg_strbuf_puts(
+				out, "\t\tfor ((i = 2; i < COMP_CWORD; i++)); do\n"
+				     "\t\t\tif [ \"${COMP_WORDS[i]}\" = -- ]; then\n"
+				     "\t\t\t\tif declare -F _command_offset >/dev/null; then\n"
+				     "\t\t\t\t\t_command_offset $((i + 1))\n\t\t\t\tfi\n"
+				     "\t\t\t\treturn\n\t\t\tfi\n\t\tdone\n"
+				     "\t\tif [[ $cur != -* ]]; then\n\t\t\tmapfile -t COMPREPLY < "
+				     "<(compgen -c -- \"$cur\")\n\t\t\treturn\n\t\tfi\n");
 		eg_strbuf_puts(out, "\t\tmapfile -t COMPREPLY < <(compgen -W '");
 		bash_words(out, v);
 		if (strcmp(v->name, "help") == 0) {
@@ -293,17 +297,17 @@ static void zsh_option(struct eg_strbuf *out, const struct eg_cli_option *o)
 	bool repeats = o->type == EG_ARG_SETTING;
 
 	if (o->letter)
-		eg_strbuf_printf(out, "\t\t\t'(-%c --%s)'{-%c,--%s}'[", o->letter, o->name, o->letter,
-				 o->name);
+		eg_strbuf_printf(out, "\t\t\t'(-%c --%s)'{-%c,--%s}'[", o->letter, o->name,
+				 o->letter, o->name);
 	else
 		eg_strbuf_printf(out, "\t\t\t'%s--%s[", repeats ? "*" : "", o->name);
 	zsh_help(out, o->help);
 	eg_strbuf_putc(out, ']');
 	if (o->value != NULL)
 		eg_strbuf_printf(out, ":%s:%s", o->value,
-				 o->type == EG_ARG_FILE	 ? "_files"
-				 : o->type == EG_ARG_DIR ? "_files -/"
-							 : "");
+				 o->type == EG_ARG_FILE ? "_files" :
+				 o->type == EG_ARG_DIR	? "_files -/" :
+							  "");
 	eg_strbuf_puts(out, "' \\\n");
 }
 
@@ -318,8 +322,9 @@ static void zsh_verbs(struct eg_strbuf *out)
 
 static void zsh(struct eg_strbuf *out)
 {
-	eg_strbuf_puts(out, "#compdef ergon\n# Completion of ergon for zsh; written by `ergon docs zsh`.\n"
-			    "_ergon()\n{\n\tlocal -a verbs\n\tverbs=(\n");
+	eg_strbuf_puts(
+		out, "#compdef ergon\n# Completion of ergon for zsh; written by `ergon docs zsh`.\n"
+		     "_ergon()\n{\n\tlocal -a verbs\n\tverbs=(\n");
 	for (const struct eg_cli_verb *v = eg_cli_verbs; v->name; v++) {
 		if (v->hidden)
 			continue;
@@ -327,9 +332,10 @@ static void zsh(struct eg_strbuf *out)
 		zsh_help(out, v->summary);
 		eg_strbuf_puts(out, "'\n");
 	}
-	eg_strbuf_puts(out, "\t)\n\tif ((CURRENT == 2)); then\n\t\t_describe verb verbs\n\t\treturn\n"
-			    "\tfi\n\tlocal verb=$words[2]\n\tshift words\n\t((CURRENT--))\n"
-			    "\tcase $verb in\n");
+	eg_strbuf_puts(out,
+		       "\t)\n\tif ((CURRENT == 2)); then\n\t\t_describe verb verbs\n\t\treturn\n"
+		       "\tfi\n\tlocal verb=$words[2]\n\tshift words\n\t((CURRENT--))\n"
+		       "\tcase $verb in\n");
 	for (const struct eg_cli_verb *v = eg_cli_verbs; v->name; v++) {
 		const struct eg_cli_option *o = NULL;
 
@@ -342,8 +348,8 @@ static void zsh(struct eg_strbuf *out)
 		if (strcmp(v->name, "help") == 0)
 			zsh_verbs(out);
 		else
-			eg_strbuf_puts(out, v->takes_command ? "\t\t\t'*::command:_normal' ;;\n"
-							     : "\t\t\t&& return ;;\n");
+			eg_strbuf_puts(out, v->takes_command ? "\t\t\t'*::command:_normal' ;;\n" :
+							       "\t\t\t&& return ;;\n");
 	}
 	eg_strbuf_puts(out, "\tesac\n}\n_ergon \"$@\"\n");
 }
@@ -400,7 +406,8 @@ static void markdown(struct eg_strbuf *out)
 #define X(number, text) eg_strbuf_puts(out, "| " number " | " text " |\n");
 	EG_EXITS(X)
 #undef X
-	eg_strbuf_puts(out, "\nThe JSON that `--json` writes is documented in [json.md](json.md).\n");
+	eg_strbuf_puts(out,
+		       "\nThe JSON that `--json` writes is documented in [json.md](json.md).\n");
 	for (const struct eg_cli_verb *v = eg_cli_verbs; v->name; v++)
 		if (!v->hidden)
 			md_verb(out, v);

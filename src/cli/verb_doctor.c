@@ -122,13 +122,15 @@ static void text_machine(struct eg_strbuf *out, const struct doctor *d)
 	if (d->have_cpu && d->cpu.threads > 0)
 		eg_strbuf_printf(out, "  cpu threads     %" PRIu32 "\n", d->cpu.threads);
 	if (m->virtual_machine)
-		eg_strbuf_printf(out,
-				 "  virtualisation  a virtual machine%s%s: hosts rarely show energy "
-				 "counters to their guests\n",
-				 m->hypervisor[0] ? " of " : "", m->hypervisor);
+		eg_strbuf_printf(
+			out,
+			"  virtualisation  a virtual machine%s%s: hosts rarely show energy "
+			"counters to their guests\n",
+			m->hypervisor[0] ? " of " : "", m->hypervisor);
 	else
 		eg_strbuf_puts(out, "  virtualisation  none seen\n");
-	eg_strbuf_printf(out, "  container       %s\n", m->container[0] ? m->container : "none seen");
+	eg_strbuf_printf(out, "  container       %s\n",
+			 m->container[0] ? m->container : "none seen");
 }
 
 static void text_rights(struct eg_strbuf *out, const struct eg_machine *m)
@@ -146,8 +148,9 @@ static void text_rights(struct eg_strbuf *out, const struct eg_machine *m)
 	if (!m->have_caps)
 		eg_strbuf_puts(out, "  capabilities    unknown\n");
 	if (m->have_paranoid)
-		eg_strbuf_printf(out, "  perf_event_paranoid %d (perf's power counters need <= 0, or "
-				      "CAP_PERFMON)\n",
+		eg_strbuf_printf(out,
+				 "  perf_event_paranoid %d (perf's power counters need <= 0, or "
+				 "CAP_PERFMON)\n",
 				 m->perf_event_paranoid);
 	else
 		eg_strbuf_puts(out, "  perf_event_paranoid unknown\n");
@@ -192,9 +195,10 @@ static void put_text(struct eg_strbuf *out, const struct doctor *d)
 	if (eg_survey_counted(&counted, &d->survey))
 		eg_strbuf_printf(out, "  %s\n", eg_strbuf_get(&counted));
 	else
-		eg_strbuf_puts(out, "  Nothing: no interface gives energy or power to this process. "
-				    "The cures are above;\n  `ergon run --allow-estimates` infers "
-				    "joules from CPU use, labelled estimated.\n");
+		eg_strbuf_puts(out,
+			       "  Nothing: no interface gives energy or power to this process. "
+			       "The cures are above;\n  `ergon run --allow-estimates` infers "
+			       "joules from CPU use, labelled estimated.\n");
 	eg_strbuf_free(&counted);
 }
 

@@ -51,8 +51,8 @@ static void note_curve(struct run *run)
 		return;
 	if (s->seq != run->curve_seq) {
 		for (size_t i = 0; i < s->n; i++)
-			run->curve_point[i] =
-				s->channel[i].have_uw ? s->channel[i].uw : EG_CURVE_UNKNOWN;
+			run->curve_point[i] = s->channel[i].have_uw ? s->channel[i].uw :
+								      EG_CURVE_UNKNOWN;
 		eg_curve_add(&run->curve, s->t_ns, run->curve_point);
 		run->curve_seq = s->seq;
 	}
@@ -62,8 +62,8 @@ static void note_curve(struct run *run)
 /* The curve begins with the first window, whose opening sample is just behind us. */
 static void begin_curve(struct run *run)
 {
-	const struct eg_snapshot *s =
-		run->curve_point != NULL ? eg_meter_pin(run->ctx.meter) : NULL;
+	const struct eg_snapshot *s = run->curve_point != NULL ? eg_meter_pin(run->ctx.meter) :
+								 NULL;
 
 	if (s == NULL)
 		return;
@@ -115,7 +115,8 @@ static int watch(struct run *run, const struct eg_child *child, int *ret_status)
 	struct signalfd_siginfo info;
 
 	while (!eg_child_ended(child, ret_status)) {
-		int r = eg_wait_until(&run->signals, clock, run->ctx.file_clock != NULL, due, &info);
+		int r = eg_wait_until(&run->signals, clock, run->ctx.file_clock != NULL, due,
+				      &info);
 
 		if (r < 0)
 			return r;
@@ -245,9 +246,9 @@ static int run_all(struct run *run, struct eg_result **ret)
 static int write_report(const struct run *run, const struct eg_report *report)
 {
 	struct eg_strbuf text = EG_STRBUF_INIT(EG_REPORT_MAX);
-	int err = run->args->json  ? eg_report_json(report, &text)
-		  : run->args->csv ? eg_report_csv(report, &text)
-				   : eg_report_text(report, &text);
+	int err = run->args->json ? eg_report_json(report, &text) :
+		  run->args->csv  ? eg_report_csv(report, &text) :
+				    eg_report_text(report, &text);
 
 	if (err == 0 && run->output.fd >= 0)
 		err = eg_out_commit((struct eg_out_file *)&run->output, &text);
@@ -399,9 +400,9 @@ int eg_verb_run(struct eg_args *args)
 
 	if (code != 0)
 		return code;
-	run.interval_ns = args->interval_ns > 0 ? args->interval_ns
-			  : args->report	? REPORT_INTERVAL_NS
-						: DEFAULT_INTERVAL_NS;
+	run.interval_ns = args->interval_ns > 0 ? args->interval_ns :
+			  args->report		? REPORT_INTERVAL_NS :
+						  DEFAULT_INTERVAL_NS;
 	code = set_up(&run);
 	if (code == 0) {
 		int err = run_all(&run, &result);

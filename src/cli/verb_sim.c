@@ -350,6 +350,7 @@ static int node(int argc, char **argv)
 	struct node n = {.w = &w, .dirfd = -1};
 	struct eg_scenario *sc = NULL;
 	eg_autofree char *text = NULL;
+	struct signalfd_siginfo taken;
 	sigset_t set, old;
 	int r = parse(argc, argv,
 		      " --dir --scenario --speed --clock --duration --fuse --clean ", &w);
@@ -377,6 +378,9 @@ static int node(int argc, char **argv)
 	sigprocmask(SIG_BLOCK, &set, &old);
 	n.run.stop_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	r = n.run.stop_fd < 0 ? failure("cannot wait for", "signals", -errno) : node_start(&n);
+	/* The signal that ended it is taken, or it would still strike when unblocked. */
+	while (n.run.stop_fd >= 0 && read(n.run.stop_fd, &taken, sizeof(taken)) > 0)
+		;
 	if (n.run.stop_fd >= 0)
 		close(n.run.stop_fd);
 	if (n.dirfd >= 0)

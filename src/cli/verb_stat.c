@@ -79,8 +79,8 @@ static void text_line(struct stat_run *st, const struct eg_result *r)
 	put_fixed(&st->line, (double)(r->end_ns - st->start_ns) / 1e9, 3, 9);
 	for (size_t i = 0; i < r->n; i++)
 		if (st->shown[i])
-			put_fixed(&st->line, r->channel[i].has_value ? r->channel[i].mean_w : NAN, 2,
-				  column_width(column_name(st, i)));
+			put_fixed(&st->line, r->channel[i].has_value ? r->channel[i].mean_w : NAN,
+				  2, column_width(column_name(st, i)));
 	put_fixed(&st->line, r->has_total ? r->total_mean_w : NAN, 2, 9);
 	put_fixed(&st->line, st->have_total ? (double)st->total_uj / 1e6 : NAN, 3, 14);
 	eg_strbuf_putc(&st->line, '\n');
@@ -261,8 +261,8 @@ static int loop(struct stat_run *st)
 	if (err < 0)
 		return err;
 	st->start_ns = due = eg_clock_ns(&st->ctx.env.clock);
-	for (uint64_t k = 0; code == 0 && !st->gone && (st->args->count == 0 || k < st->args->count);
-	     k++) {
+	for (uint64_t k = 0;
+	     code == 0 && !st->gone && (st->args->count == 0 || k < st->args->count); k++) {
 		uint64_t now;
 
 		due += st->interval_ns;
@@ -299,9 +299,8 @@ static int nothing_here(struct stat_run *st)
 
 int eg_verb_stat(struct eg_args *args)
 {
-	struct stat_run st = {.args = args,
-			      .signals = {.fd = -1},
-			      .line = EG_STRBUF_INIT(LINE_MAX_BYTES)};
+	struct stat_run st = {
+		.args = args, .signals = {.fd = -1}, .line = EG_STRBUF_INIT(LINE_MAX_BYTES)};
 	int code;
 
 	if (args->json && args->csv) {

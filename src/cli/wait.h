@@ -14,7 +14,7 @@
 #include "base/clock.h"
 
 struct eg_signals {
-	sigset_t taken;		       /* read from the descriptor */
+	sigset_t taken; /* read from the descriptor */
 	sigset_t old_mask;
 	struct sigaction old_chld, old_pipe;
 	int fd;

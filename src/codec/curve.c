@@ -46,8 +46,8 @@ static void merge(struct eg_curve *c, size_t to, uint64_t start_ns, size_t i)
 	uint64_t a_ns = c->t_ns[i] - start_ns, b_ns = c->t_ns[i + 1] - c->t_ns[i];
 
 	for (size_t s = 0; s < c->series; s++)
-		c->uw[to * c->series + s] = mean(c->uw[i * c->series + s], a_ns,
-						 c->uw[(i + 1) * c->series + s], b_ns);
+		c->uw[to * c->series + s] =
+			mean(c->uw[i * c->series + s], a_ns, c->uw[(i + 1) * c->series + s], b_ns);
 	c->t_ns[to] = c->t_ns[i + 1];
 }
 

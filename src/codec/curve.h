@@ -16,8 +16,8 @@
 #define EG_CURVE_UNKNOWN UINT64_MAX /* no value over this step */
 
 struct eg_curve {
-	size_t series; /* values in a point */
-	size_t n;      /* points */
+	size_t series;	/* values in a point */
+	size_t n;	/* points */
 	uint64_t t0_ns; /* where the first step begins */
 	uint64_t *t_ns; /* end of each step */
 	uint64_t *uw;	/* uw[point * series + s] */

@@ -24,10 +24,10 @@ struct eg_repeat {
 };
 
 struct eg_report {
-	const char *const *command; /* ends with NULL */
+	const char *const *command;	/* ends with NULL */
 	const struct eg_result *result; /* the window: all repeats together */
-	int exit;   /* status as a shell shows it: 128 + N after signal N */
-	int signal; /* that ended the command; 0 none */
+	int exit;			/* status as a shell shows it: 128 + N after signal N */
+	int signal;			/* that ended the command; 0 none */
 	uint64_t interval_ns;
 	const struct eg_diags *diags;
 	const struct eg_repeat *repeat; /* NULL unless repeated */

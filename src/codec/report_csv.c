@@ -45,11 +45,24 @@ static void put_energy(struct eg_csv *c, bool known, uint64_t uj, uint64_t est_u
 
 static void put_header(struct eg_csv *c)
 {
-	static const char *const names[] = {
-		"record",     "name",	  "driver",    "source",	   "component",
-		"boundary",   "provenance", "role",    "joules",	   "estimated_joules",
-		"uncertainty_joules", "mean_watts", "max_watts", "samples", "gap_seconds",
-		"seconds",    "exit",	  "flags"};
+	static const char *const names[] = {"record",
+					    "name",
+					    "driver",
+					    "source",
+					    "component",
+					    "boundary",
+					    "provenance",
+					    "role",
+					    "joules",
+					    "estimated_joules",
+					    "uncertainty_joules",
+					    "mean_watts",
+					    "max_watts",
+					    "samples",
+					    "gap_seconds",
+					    "seconds",
+					    "exit",
+					    "flags"};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(names); i++)
 		eg_csv_text(c, names[i]);

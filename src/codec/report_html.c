@@ -12,13 +12,13 @@
 #include "codec/html.h"
 #include "codec/number.h"
 
-#define WIDTH	    960.0
-#define HEIGHT	    320.0
-#define LEFT	    64.0
-#define RIGHT	    16.0
-#define TOP	    16.0
-#define BOTTOM	    36.0
-#define LINES_MAX   6 /* channels drawn beside their sum */
+#define WIDTH	  960.0
+#define HEIGHT	  320.0
+#define LEFT	  64.0
+#define RIGHT	  16.0
+#define TOP	  16.0
+#define BOTTOM	  36.0
+#define LINES_MAX 6 /* channels drawn beside their sum */
 
 static const char style[] =
 	":root{color-scheme:light dark;--ink:#1b2430;--soft:#5d6b7a;--line:#d9dfe6;--paper:#fff;"
@@ -76,7 +76,8 @@ struct plot {
 
 static double x_of(const struct plot *p, uint64_t t_ns)
 {
-	return LEFT + (WIDTH - LEFT - RIGHT) * ((double)(t_ns - p->curve->t0_ns) / 1e9) / p->seconds;
+	return LEFT +
+	       (WIDTH - LEFT - RIGHT) * ((double)(t_ns - p->curve->t0_ns) / 1e9) / p->seconds;
 }
 
 static double y_of(const struct plot *p, double w)
@@ -144,8 +145,8 @@ static void put_axes(const struct plot *p)
 }
 
 /* One stepped line; where nothing is known it breaks. area: filled down to zero instead. */
-static void put_path(const struct plot *p, const struct eg_result *r, size_t series, unsigned colour,
-		     bool area)
+static void put_path(const struct plot *p, const struct eg_result *r, size_t series,
+		     unsigned colour, bool area)
 {
 	const struct eg_curve *c = p->curve;
 	struct eg_strbuf *out = p->out;
@@ -187,7 +188,8 @@ static void put_legend(const struct plot *p, const struct eg_result *r)
 {
 	eg_strbuf_puts(p->out, "<p class=\"soft\">");
 	for (size_t i = 0; i < p->lines; i++) {
-		eg_strbuf_printf(p->out, "<span style=\"color:var(--c%zu)\">\xe2\x96\xac</span> ", i);
+		eg_strbuf_printf(p->out, "<span style=\"color:var(--c%zu)\">\xe2\x96\xac</span> ",
+				 i);
 		if (p->line[i] == SIZE_MAX)
 			eg_strbuf_puts(p->out, "total");
 		else
@@ -227,10 +229,12 @@ static void put_curve(struct eg_strbuf *out, const struct eg_report *r)
 
 	eg_strbuf_puts(out, "<h2>Power over time</h2>\n");
 	if (!plan(&p, r->result)) {
-		eg_strbuf_puts(out, "<p class=\"soft\">No power was known long enough to draw.</p>\n");
+		eg_strbuf_puts(out,
+			       "<p class=\"soft\">No power was known long enough to draw.</p>\n");
 		return;
 	}
-	eg_strbuf_puts(out, "<svg viewBox=\"0 0 960 320\" role=\"img\" aria-label=\"power curve\">\n");
+	eg_strbuf_puts(out,
+		       "<svg viewBox=\"0 0 960 320\" role=\"img\" aria-label=\"power curve\">\n");
 	put_axes(&p);
 	put_path(&p, r->result, p.line[0], 0, true);
 	for (size_t i = p.lines; i-- > 0;)
@@ -255,9 +259,10 @@ static void put_head(struct eg_strbuf *out, const struct eg_report *r)
 {
 	const struct eg_result *w = r->result;
 
-	eg_strbuf_puts(out, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-			    "<meta name=\"viewport\" content=\"width=device-width\">\n"
-			    "<title>Energy of a command</title>\n<style>");
+	eg_strbuf_puts(out,
+		       "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+		       "<meta name=\"viewport\" content=\"width=device-width\">\n"
+		       "<title>Energy of a command</title>\n<style>");
 	eg_strbuf_puts(out, style);
 	eg_strbuf_puts(out, "</style>\n</head>\n<body>\n<p><code>");
 	{
@@ -290,18 +295,21 @@ static void put_head(struct eg_strbuf *out, const struct eg_report *r)
 		put_number(out, w->total_max_w, 2);
 		eg_strbuf_puts(out, " W");
 	}
-	eg_strbuf_puts(out, "</p>\n<p class=\"soft\">Scope machine: everything that ran meanwhile is "
-			    "included. Began ");
+	eg_strbuf_puts(out,
+		       "</p>\n<p class=\"soft\">Scope machine: everything that ran meanwhile is "
+		       "included. Began ");
 	put_time(out, w->begin_unix_ns);
-	eg_strbuf_printf(out, ". Exit status %d. The interval given is the 95 %% one.</p>\n", r->exit);
+	eg_strbuf_printf(out, ". Exit status %d. The interval given is the 95 %% one.</p>\n",
+			 r->exit);
 }
 
 static void put_channels(struct eg_strbuf *out, const struct eg_result *w)
 {
-	eg_strbuf_puts(out, "<h2>Channels</h2>\n<div class=\"scroll\"><table>\n<tr><th>channel</th>"
-			    "<th class=\"n\">joules</th><th class=\"n\">\xc2\xb1 95 %</th>"
-			    "<th class=\"n\">mean W</th><th class=\"n\">peak W</th><th>known as</th>"
-			    "<th class=\"n\">samples</th><th>role</th></tr>\n");
+	eg_strbuf_puts(out,
+		       "<h2>Channels</h2>\n<div class=\"scroll\"><table>\n<tr><th>channel</th>"
+		       "<th class=\"n\">joules</th><th class=\"n\">\xc2\xb1 95 %</th>"
+		       "<th class=\"n\">mean W</th><th class=\"n\">peak W</th><th>known as</th>"
+		       "<th class=\"n\">samples</th><th>role</th></tr>\n");
 	for (size_t i = 0; i < w->n; i++) {
 		const struct eg_result_channel *c = &w->channel[i];
 		double u = (double)c->uncertainty.total_uj / 1e6;
@@ -379,7 +387,8 @@ static void put_notes(struct eg_strbuf *out, const struct eg_report *r)
 	eg_strbuf_puts(out, "<h2>Notes</h2>\n<ul>\n");
 	for (unsigned f = 0; f < EG_FLAG_COUNT; f++)
 		if (r->result->flags & EG_FLAG_BIT(f))
-			put_note(out, eg_flag_word((enum eg_flag)f), eg_flag_help((enum eg_flag)f), "");
+			put_note(out, eg_flag_word((enum eg_flag)f), eg_flag_help((enum eg_flag)f),
+				 "");
 	for (size_t i = 0; r->diags != NULL && i < r->diags->n; i++) {
 		const struct eg_diag *d = &r->diags->items[i];
 

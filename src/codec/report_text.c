@@ -203,9 +203,9 @@ int eg_report_text(const struct eg_report *r, struct eg_strbuf *out)
 		eg_strbuf_puts(out, "  scope machine: everything that ran meanwhile is included\n");
 	} else {
 		eg_strbuf_puts(out, "  no channel gave a figure, so none is shown");
-		eg_strbuf_puts(out, r->result->n == 0
-					    ? "; --allow-estimates permits a labelled estimate\n"
-					    : "\n");
+		eg_strbuf_puts(out, r->result->n == 0 ?
+					    "; --allow-estimates permits a labelled estimate\n" :
+					    "\n");
 	}
 	put_channels(out, r->result);
 	put_flags(out, r->result);

@@ -74,8 +74,9 @@ struct eg_reading {
 	enum eg_status status;
 	bool bad;
 	/*
-	 * Changes when earlier values of a counter say nothing about later ones: boot, driver
-	 * reload, restarted helper. 0 is as good as any other value.
+	 * Changes when earlier values say nothing about later ones: boot, driver reload, restarted
+	 * helper; of a gauge, when it stood still in between (a battery on the charger). 0 is as
+	 * good as any other value.
 	 */
 	uint32_t epoch;
 };

@@ -30,6 +30,8 @@ uint64_t eg_scale_carry(uint64_t raw, uint64_t num, uint64_t den, uint64_t *rem)
 
 	if (den == 0)
 		return 0;
+	if (num == den) /* the remainder stays what it was: spares two divisions a reading */
+		return raw;
 	total = (u128)raw * num + *rem; /* <= (2^64 - 1) * 2^64 */
 	uj = total / den;
 	*rem = (uint64_t)(total % den);
@@ -39,14 +41,21 @@ uint64_t eg_scale_carry(uint64_t raw, uint64_t num, uint64_t den, uint64_t *rem)
 /* The farthest the counter can have gone in dt, in raw units, rounded up. */
 static u128 limit_raw(const struct eg_channel *ch, uint64_t dt_ns)
 {
-	uint64_t ns = dt_ns + ch->update_ns;
+	uint64_t ns = dt_ns + ch->update_ns, short_uj;
 	u128 uj;
 
 	if (ns < dt_ns)
 		ns = UINT64_MAX;
-	uj = (u128)ch->max_uw * ns / EG_NSEC_PER_SEC + 1 + (u128)2 * ch->resolution_uj;
+	/* Seconds of ordinary power fit into 64 bits, and their division is a multiplication. */
+	if (__builtin_mul_overflow(ch->max_uw, ns, &short_uj))
+		uj = (u128)ch->max_uw * ns / EG_NSEC_PER_SEC;
+	else
+		uj = short_uj / EG_NSEC_PER_SEC;
+	uj += 1 + (u128)2 * ch->resolution_uj;
 	if (uj > UINT64_MAX)
 		uj = UINT64_MAX;
+	if (ch->unit_num == ch->unit_den && ch->unit_num)
+		return uj + 1;
 	return ch->unit_num ? uj * ch->unit_den / ch->unit_num + 1 : 0;
 }
 

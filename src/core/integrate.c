@@ -29,11 +29,16 @@ static uint64_t trapezoid(uint64_t p0_uw, uint64_t p1_uw, uint64_t dt_ns, uint64
 	return uj > UINT64_MAX ? UINT64_MAX : (uint64_t)uj;
 }
 
-static bool suspended(const struct eg_integrator *it, uint64_t t_ns, uint64_t awake_ns)
+/* What keeps two good readings apart; FIRST (0) where nothing does. */
+static enum eg_integrate_event break_between(const struct eg_integrator *it,
+					     const struct eg_reading *reading, uint64_t awake_ns)
 {
-	__int128 slept = (__int128)(t_ns - it->t_ns) - ((__int128)awake_ns - it->awake_ns);
+	__int128 slept =
+		(__int128)(reading->t_ns - it->t_ns) - ((__int128)awake_ns - it->awake_ns);
 
-	return slept > SUSPEND_MIN_NS;
+	if (slept > SUSPEND_MIN_NS)
+		return EG_INTEGRATE_SUSPEND;
+	return reading->epoch == it->epoch ? EG_INTEGRATE_FIRST : EG_INTEGRATE_EPOCH;
 }
 
 static uint64_t gap_limit_ns(const struct eg_integrate_config *cfg)
@@ -45,12 +50,12 @@ static uint64_t gap_limit_ns(const struct eg_integrate_config *cfg)
 
 /* Energy of the interval between two readings at different times, both of them power. */
 static void good_interval(struct eg_integrator *it, const struct eg_integrate_config *cfg,
-			  bool slept, struct eg_integrate_step *step)
+			  enum eg_integrate_event broken, struct eg_integrate_step *step)
 {
 	uint64_t held_ns;
 
-	if (slept) {
-		step->event = EG_INTEGRATE_SUSPEND;
+	if (broken) {
+		step->event = broken;
 		step->gap_ns = step->dt_ns;
 	} else if (step->dt_ns <= gap_limit_ns(cfg)) {
 		step->event = EG_INTEGRATE_STEP;
@@ -83,7 +88,7 @@ struct eg_integrate_step eg_integrate_update(struct eg_integrator *it, const str
 		if (step.dt_ns == 0)
 			step.event = EG_INTEGRATE_REPLACED;
 		else if (!bad && !ceiling && !it->bad)
-			good_interval(it, cfg, suspended(it, reading->t_ns, awake_ns), &step);
+			good_interval(it, cfg, break_between(it, reading, awake_ns), &step);
 		else
 			step.event = EG_INTEGRATE_BAD;
 	}
@@ -96,6 +101,7 @@ struct eg_integrate_step eg_integrate_update(struct eg_integrator *it, const str
 	it->uw = step.uw;
 	it->t_ns = reading->t_ns;
 	it->awake_ns = awake_ns;
+	it->epoch = reading->epoch;
 	return step;
 }
 

@@ -8,7 +8,8 @@
  *  - a reading that is no power (NaN, negative, infinite) or above the channel's ceiling: 0 J for
  *    both intervals that touch it, and their time is a gap.
  *  - the same time: the value replaces the last one, 0 J. Older: ignored.
- *  - over a suspend nothing is interpolated or held: a gap.
+ *  - over a suspend, and from one epoch of the readings to the next (a battery that was not
+ *    discharging in between), nothing is interpolated or held: a gap.
  */
 #ifndef EG_CORE_INTEGRATE_H
 #define EG_CORE_INTEGRATE_H
@@ -27,6 +28,7 @@ struct eg_integrate_config {
 
 struct eg_integrator {
 	uint64_t uw, t_ns, awake_ns;
+	uint32_t epoch;
 	bool started, bad;
 	uint64_t rem, est_rem; /* carried, of the two accounts: numerators over 2e9 */
 };
@@ -40,6 +42,7 @@ enum eg_integrate_event {
 	EG_INTEGRATE_REPLACED, /* same time */
 	EG_INTEGRATE_OLD,
 	EG_INTEGRATE_SUSPEND,
+	EG_INTEGRATE_EPOCH,
 };
 
 struct eg_integrate_step {

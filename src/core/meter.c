@@ -752,9 +752,11 @@ static void publish(struct eg_meter *m)
 void eg_meter_sample_locked(struct eg_meter *m, bool wait)
 {
 	struct inline_sink sink = {.sink.put = inline_put};
+	uint64_t awake_ns = eg_clock_awake_ns(&m->env->clock);
 	bool slow = false;
 
 	m->last_sample_ns = eg_clock_ns(&m->env->clock);
+	sink.suspended_ns = m->last_sample_ns > awake_ns ? m->last_sample_ns - awake_ns : 0;
 	for (size_t i = 0; i < m->n_slots; i++) {
 		struct slot *s = &m->slot[i];
 
@@ -767,7 +769,6 @@ void eg_meter_sample_locked(struct eg_meter *m, bool wait)
 			pthread_cond_signal(&s->wake);
 		}
 	}
-	sink.suspended_ns = suspended_ns(m);
 	for (size_t i = 0; i < m->n_slots; i++) {
 		struct slot *s = &m->slot[i];
 

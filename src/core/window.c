@@ -61,7 +61,7 @@ void eg_windows_watch(struct eg_meter *m)
 	uint64_t total = 0;
 	bool have_total = false;
 
-	for (size_t i = 0; i < m->n; i++) {
+	for (size_t i = 0; m->windows && i < m->n; i++) {
 		if (m->role[i].role != EG_ROLE_TOTAL)
 			continue;
 		have_total = m->track[i].have_uw;

@@ -261,6 +261,29 @@ static void gauge_held(void **state)
 	eg_result_free(res);
 }
 
+/* A battery on the charger for an hour: nothing is held over it. */
+static void gauge_epochs(void **state)
+{
+	struct rig_channel *c;
+	struct eg_result *res;
+
+	c = rig_gauge(rig, "BAT0", "node", EG_COMPONENT_BATTERY, "20W");
+	rig_open(rig, NULL);
+	assert_int_equal(eg_meter_begin(rig->meter, "w"), 0);
+	rig_run(rig, 10 * SECOND, SECOND); /* the last reading is at 9 s */
+	c->absent = true;
+	rig_run(rig, 3600 * SECOND, 60 * SECOND);
+	c->absent = false;
+	c->epoch++;
+	eg_meter_sample(rig->meter, false);
+	rig_run(rig, 3610 * SECOND, SECOND);
+	res = end("w");
+	assert_int_equal(res->channel[0].est_uj, 0);
+	assert_near((double)res->channel[0].uj, 20e6 * 19, 1);
+	assert_near((double)res->channel[0].gap_ns, 3591e9, 1);
+	eg_result_free(res);
+}
+
 static void bad_readings(void **state)
 {
 	struct rig_channel *c;
@@ -700,7 +723,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(counters_exact), T(windows_sum),	T(window_errors),
-		T(thousand_open),  T(vanish_and_return), T(gauge_held),
+		T(thousand_open),  T(vanish_and_return), T(gauge_held), T(gauge_epochs),
 		T(bad_readings),   T(suspend),		T(driver_says),
 		T(hanging_read),   T(hanging_open),	T(boundaries),	T(cross_checks),
 		T(ledger_accounts), T(selection),	T(estimates_need_leave),

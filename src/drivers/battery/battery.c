@@ -19,6 +19,7 @@
 enum { F_STATUS, F_FIRST, F_SECOND, F_COUNT };
 
 struct battery {
+	uint32_t stint; /* counts the times it was not discharging */
 	char name[48];
 	bool product; /* current x voltage, in pW; else power in uW */
 	int fd[F_COUNT];
@@ -296,6 +297,9 @@ static void read_one(struct eg_instance *in, size_t i, struct eg_sink *sink, str
 		err = read_power(&in->env->fs, b, &r.raw);
 	r.t_ns = eg_clock_ns(&in->env->clock);
 	if (err == -EAGAIN || err == -ENODATA) {
+		/* What comes after the charger has nothing to do with what was before it. */
+		if (err == -ENODATA)
+			b->stint++;
 		r.status = EG_STATUS_NO_DATA;
 	} else if (err != 0) {
 		r.status = err == -EACCES || err == -EPERM ? EG_STATUS_DENIED : EG_STATUS_ERROR;
@@ -309,6 +313,7 @@ static void read_one(struct eg_instance *in, size_t i, struct eg_sink *sink, str
 			b->retry_ns = 0; /* the next read looks for it */
 		}
 	}
+	r.epoch = b->stint;
 	eg_sink_put(sink, i, &r);
 }
 
