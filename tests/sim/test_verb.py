@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 
 ERGON = sys.argv[1]
 
@@ -115,9 +116,10 @@ def main():
         try:
             case()
             print(f"ok {i} - {name}", flush=True)
-        except Exception as e:  # noqa: BLE001 - every way to fail is told
+        except Exception:
             failed += 1
-            print(f"# {e!r}\nnot ok {i} - {name}", flush=True)
+            print("# " + traceback.format_exc().replace("\n", "\n# "))
+            print(f"not ok {i} - {name}", flush=True)
     sys.exit(1 if failed else 0)
 
 
