@@ -55,7 +55,6 @@ static void put_option(struct eg_strbuf *out, const struct eg_cli_option *o)
 	at = out->len - start;
 	if (at > 25) {
 		eg_strbuf_printf(out, "\n%*s", 27, "");
-		at = 27;
 	} else {
 		eg_strbuf_printf(out, "%*s", (int)(27 - at), "");
 	}

@@ -136,16 +136,19 @@ static void test_json_text(void **state)
 	json_text_is("", "\"\"");
 	json_text_is("a\"b\\c/d", "\"a\\\"b\\\\c/d\"");
 	json_text_is("\n\t\r\b\f\x01\x1f\x7f", "\"\\n\\t\\r\\u0008\\u000c\\u0001\\u001f\\u007f\"");
-	json_text_is("gr\xc3\xbc\xc3\x9f \xf0\x9f\x94\x8b", "\"gr\xc3\xbc\xc3\x9f \xf0\x9f\x94\x8b\"");
+	json_text_is("gr\xc3\xbc\xc3\x9f \xf0\x9f\x94\x8b",
+		     "\"gr\xc3\xbc\xc3\x9f \xf0\x9f\x94\x8b\"");
 	json_text_is(NULL, "null");
 	/* One U+FFFD a maximal subpart: overlong, surrogate, above U+10FFFF, cut short. */
 	json_text_is("\xff", "\"\xef\xbf\xbd\"");
 	json_text_is("\xc0\xaf", "\"\xef\xbf\xbd\xef\xbf\xbd\"");
 	json_text_is("\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
-	json_text_is("\xf4\x90\x80\x80x",
-		     "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdx\"");
+	json_text_is("\xf4\x90\x80\x80x", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdx\"");
 	json_text_is("\xe2\x82", "\"\xef\xbf\xbd\"");
-	json_text_is("\xf0\x9f\x94" "a", "\"\xef\xbf\xbd" "a\"");
+	json_text_is("\xf0\x9f\x94"
+		     "a",
+		     "\"\xef\xbf\xbd"
+		     "a\"");
 	json_text_is("\x80", "\"\xef\xbf\xbd\"");
 }
 
@@ -363,9 +366,9 @@ static void test_student(void **state)
 	static const struct {
 		size_t df;
 		double t;
-	} table[] = {{1, 12.706}, {2, 4.303}, {3, 3.182}, {4, 2.776}, {5, 2.571}, {9, 2.262},
-		     {10, 2.228}, {29, 2.045}, {30, 2.042}, {60, 2.000}, {120, 1.980}, {9999, 1.960},
-		     {20000, 1.960}};
+	} table[] = {{1, 12.706},  {2, 4.303},	  {3, 3.182},	 {4, 2.776},  {5, 2.571},
+		     {9, 2.262},   {10, 2.228},	  {29, 2.045},	 {30, 2.042}, {60, 2.000},
+		     {120, 1.980}, {9999, 1.960}, {20000, 1.960}};
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
 		assert_true(fabs(eg_student_t975(table[i].df) - table[i].t) < 0.0006);

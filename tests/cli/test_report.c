@@ -41,28 +41,54 @@ struct fixture {
 static void make(struct fixture *f)
 {
 	*f = (struct fixture){
-		.channel = {{.ch = &package, .driver = &driver, .name = "fake/package-0",
-			     .role = EG_ROLE_TOTAL, .of = -1, .has_value = true,
-			     .provenance = EG_PROVENANCE_ESTIMATED, .uj = 150000000,
-			     .est_uj = 1200000, .uncertainty = {.total_uj = 7560000},
-			     .mean_w = 75.6, .max_w = NAN, .samples = 3,
+		.channel = {{.ch = &package,
+			     .driver = &driver,
+			     .name = "fake/package-0",
+			     .role = EG_ROLE_TOTAL,
+			     .of = -1,
+			     .has_value = true,
+			     .provenance = EG_PROVENANCE_ESTIMATED,
+			     .uj = 150000000,
+			     .est_uj = 1200000,
+			     .uncertainty = {.total_uj = 7560000},
+			     .mean_w = 75.6,
+			     .max_w = NAN,
+			     .samples = 3,
 			     .flags = EG_FLAG_BIT(EG_FLAG_HELD)},
-			    {.ch = &gauge, .driver = &driver, .name = "fake/<gauge>",
-			     .role = EG_ROLE_UNUSABLE, .of = -1, .why = "no reading",
-			     .mean_w = NAN, .max_w = NAN, .gap_ns = 2000000000}},
-		.result = {.name = "run", .seconds_ns = 2000000001, .has_total = true,
-			   .total_uj = 151200000, .total_est_uj = 1200000,
+			    {.ch = &gauge,
+			     .driver = &driver,
+			     .name = "fake/<gauge>",
+			     .role = EG_ROLE_UNUSABLE,
+			     .of = -1,
+			     .why = "no reading",
+			     .mean_w = NAN,
+			     .max_w = NAN,
+			     .gap_ns = 2000000000}},
+		.result = {.name = "run",
+			   .seconds_ns = 2000000001,
+			   .has_total = true,
+			   .total_uj = 151200000,
+			   .total_est_uj = 1200000,
 			   .total_uncertainty = {.total_uj = 7560000},
-			   .total_provenance = EG_PROVENANCE_ESTIMATED, .total_mean_w = 75.6,
-			   .total_max_w = NAN, .flags = EG_FLAG_BIT(EG_FLAG_HELD), .n = 2},
-		.diag = {.code = EG_DIAG_SENSOR_BLOCKED, .driver = "fake", .subject = "sys/\xff",
-			 .detail = "no right to \"read\" <it>", .cure = "ask & wait", .count = 2},
+			   .total_provenance = EG_PROVENANCE_ESTIMATED,
+			   .total_mean_w = 75.6,
+			   .total_max_w = NAN,
+			   .flags = EG_FLAG_BIT(EG_FLAG_HELD),
+			   .n = 2},
+		.diag = {.code = EG_DIAG_SENSOR_BLOCKED,
+			 .driver = "fake",
+			 .subject = "sys/\xff",
+			 .detail = "no right to \"read\" <it>",
+			 .cure = "ask & wait",
+			 .count = 2},
 		.command = {"echo", "<b>", NULL},
 	};
 	f->result.channel = f->channel;
 	f->diags = (struct eg_diags){.items = &f->diag, .n = 1, .cap = 1};
-	f->report = (struct eg_report){.command = f->command, .result = &f->result,
-				       .interval_ns = EG_NSEC_PER_SEC, .diags = &f->diags};
+	f->report = (struct eg_report){.command = f->command,
+				       .result = &f->result,
+				       .interval_ns = EG_NSEC_PER_SEC,
+				       .diags = &f->diags};
 }
 
 static void has(const struct eg_strbuf *b, const char *part)
@@ -84,7 +110,8 @@ static void test_json(void **state)
 
 	make(&f);
 	assert_int_equal(eg_report_json(&f.report, &b), 0);
-	has(&b, "\"joules\": 151.2,\n    \"estimated_joules\": 1.2,\n    \"uncertainty_joules\": 7.56,");
+	has(&b,
+	    "\"joules\": 151.2,\n    \"estimated_joules\": 1.2,\n    \"uncertainty_joules\": 7.56,");
 	has(&b, "\"joules\": 150,\n      \"estimated_joules\": 1.2,");
 	has(&b, "\"seconds\": 2.000000001,");
 	has(&b, "\"mean_watts\": 75.6,\n    \"max_watts\": null,");
@@ -173,7 +200,8 @@ static void test_html(void **state)
 	assert_int_equal(eg_curve_init(&curve, 2, 0), 0);
 	for (uint64_t i = 1; i <= 20; i++)
 		eg_curve_add(&curve, i * 100000000,
-			     (uint64_t[]){i == 10 ? EG_CURVE_UNKNOWN : i * 1000000, EG_CURVE_UNKNOWN});
+			     (uint64_t[]){i == 10 ? EG_CURVE_UNKNOWN : i * 1000000,
+					  EG_CURVE_UNKNOWN});
 	f.report.curve = &curve;
 	assert_int_equal(eg_report_html(&f.report, &b), 0);
 	has(&b, "&lt;b&gt;");
@@ -232,9 +260,9 @@ static void test_ceiling(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_json),	     cmocka_unit_test(test_nothing_measured),
-		cmocka_unit_test(test_text),	     cmocka_unit_test(test_repeats),
-		cmocka_unit_test(test_html),	     cmocka_unit_test(test_command_line),
+		cmocka_unit_test(test_json),	cmocka_unit_test(test_nothing_measured),
+		cmocka_unit_test(test_text),	cmocka_unit_test(test_repeats),
+		cmocka_unit_test(test_html),	cmocka_unit_test(test_command_line),
 		cmocka_unit_test(test_ceiling),
 	};
 
