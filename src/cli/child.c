@@ -69,6 +69,13 @@ static void reap(const struct eg_child *c)
 		;
 }
 
+void eg_child_drop(struct eg_child *c)
+{
+	close(eg_take_fd(&c->go_fd));
+	close(eg_take_fd(&c->error_fd));
+	reap(c);
+}
+
 int eg_child_go(struct eg_child *c)
 {
 	int err = 0;
@@ -77,6 +84,11 @@ int eg_child_go(struct eg_child *c)
 	do {
 		n = write(c->go_fd, "", 1);
 	} while (n < 0 && errno == EINTR);
+	if (n < 0) { /* it was never let go: it ends by itself */
+		err = -errno;
+		eg_child_drop(c);
+		return err;
+	}
 	close(eg_take_fd(&c->go_fd));
 	do {
 		n = read(c->error_fd, &err, sizeof(err));
@@ -86,13 +98,6 @@ int eg_child_go(struct eg_child *c)
 		return 0;
 	reap(c);
 	return -err;
-}
-
-void eg_child_drop(struct eg_child *c)
-{
-	close(eg_take_fd(&c->go_fd));
-	close(eg_take_fd(&c->error_fd));
-	reap(c);
 }
 
 bool eg_child_ended(const struct eg_child *c, int *ret_status)

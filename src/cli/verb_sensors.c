@@ -48,7 +48,7 @@ int eg_verb_sensors(struct eg_args *args)
 {
 	struct eg_strbuf out = EG_STRBUF_INIT(EG_SURVEY_TEXT_MAX);
 	struct eg_context ctx;
-	struct eg_survey s;
+	struct eg_survey s = {0};
 	struct eg_json j;
 	int code = eg_context_open(args, 0, &ctx), err;
 
@@ -64,8 +64,7 @@ int eg_verb_sensors(struct eg_args *args)
 	}
 	if (err < 0)
 		eg_say("cannot look at the sensors: %s", eg_errno_text(err));
-	else
-		eg_survey_free(&s);
+	eg_survey_free(&s);
 	code = err < 0 ? EG_EXIT_FAILURE : eg_out_stdout(&out, NULL);
 	eg_context_close(&ctx);
 	eg_strbuf_free(&out);
