@@ -23,6 +23,9 @@
 typedef unsigned __int128 u128;
 
 #define SUSPEND_MIN_NS 100000000 /* boot and awake clock are read one after the other */
+/* A 64-bit counter of a sensor that does not say how often it refreshes may show so much time at
+ * once. One that wraps has to say it: there such slack could hide a wrap. */
+#define UNKNOWN_UPDATE_NS EG_NSEC_PER_SEC
 
 uint64_t eg_scale_carry(uint64_t raw, uint64_t num, uint64_t den, uint64_t *rem)
 {
@@ -41,7 +44,8 @@ uint64_t eg_scale_carry(uint64_t raw, uint64_t num, uint64_t den, uint64_t *rem)
 /* The farthest the counter can have gone in dt, in raw units, rounded up. */
 static u128 limit_raw(const struct eg_channel *ch, uint64_t dt_ns)
 {
-	uint64_t ns = dt_ns + ch->update_ns, short_uj;
+	uint64_t update_ns = ch->update_ns || ch->modulus ? ch->update_ns : UNKNOWN_UPDATE_NS;
+	uint64_t ns = dt_ns + update_ns, short_uj;
 	u128 uj;
 
 	if (ns < dt_ns)
