@@ -581,7 +581,7 @@ static void defaults(struct eg_sim_channel *c, enum eg_sim_kind kind)
 		c->unit_bits = 14;
 	} else if (kind == EG_SIM_PMU) {
 		c->type = 20;
-		strcpy(c->cpumask, "0");
+		eg_copy(c->cpumask, sizeof(c->cpumask), "0");
 	} else if (kind == EG_SIM_BATTERY) {
 		c->update_ns = EG_NSEC_PER_SEC;
 		c->energy_full_uwh = 50000000;
@@ -921,10 +921,10 @@ static struct eg_scenario *scenario_new(const char *name)
 	sc->model = 85;
 	sc->memory_bytes = 64ULL << 30;
 	sc->proc_update_ns = 10 * EG_NSEC_PER_MSEC;
-	strcpy(sc->model_name, "Simulated Processor");
-	strcpy(sc->vendor, "GenuineIntel");
-	strcpy(sc->kernel, "6.1.0-sim");
-	strcpy(sc->boot_id, "5117a7ed-0000-4000-8000-000000000001");
+	eg_copy(sc->model_name, sizeof(sc->model_name), "Simulated Processor");
+	eg_copy(sc->vendor, sizeof(sc->vendor), "GenuineIntel");
+	eg_copy(sc->kernel, sizeof(sc->kernel), "6.1.0-sim");
+	eg_copy(sc->boot_id, sizeof(sc->boot_id), "5117a7ed-0000-4000-8000-000000000001");
 	return sc;
 }
 
