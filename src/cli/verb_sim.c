@@ -21,6 +21,7 @@
 #include "cli/args.h"
 #include "cli/out.h"
 #include "codec/json.h"
+#include "core/diag.h"
 #include "sim/machine.h"
 #include "sim/mount.h"
 #include "sim/run.h"
@@ -95,7 +96,7 @@ static int usage(const char *fmt, ...)
 
 static int failure(const char *what, const char *on, int r)
 {
-	eg_say("sim: %s %s: %s", what, on, strerror(-r));
+	eg_say("sim: %s %s: %s", what, on, eg_errno_text(r));
 	return EG_EXIT_FAILURE;
 }
 
@@ -132,7 +133,7 @@ static int parse(int argc, char **argv, const char *allowed, struct words *w)
 		}
 		snprintf(name, sizeof(name), "%.*s", (int)EG_MIN(n, sizeof(name) - 1), word);
 		if (strcmp(name, "-h") == 0)
-			strcpy(name, "--help");
+			eg_copy(name, sizeof(name), "--help");
 		while (o < EG_ARRAY_SIZE(options) && strcmp(options[o].name, name) != 0)
 			o++;
 		if (o == EG_ARRAY_SIZE(options))
