@@ -2,9 +2,10 @@
 /*
  * See meter.h. Opening, sampling, workers and snapshots; windows are in window.c.
  *
- * Drivers are opened side by side, each on a thread of its own with a deadline, so that one hanging
- * library or bus delays nobody: what hangs is abandoned, with its memory, and named. A driver that
- * may block keeps a worker; it reads into a batch that is fed in under the lock.
+ * Drivers are opened by a thread with a deadline, and whenever it has been at one for a while another
+ * thread goes on with the rest, so that one hanging library or bus delays nobody: what hangs is
+ * abandoned, with its memory, and named. A driver that may block keeps a worker; it reads into a
+ * batch that is fed in under the lock.
  */
 #include "core/meter.h"
 
@@ -17,7 +18,8 @@
 
 #include "core/meter_internal.h"
 
-#define FAST_NS (5 * EG_NSEC_PER_MSEC)
+#define FAST_NS	    (5 * EG_NSEC_PER_MSEC)
+#define PATIENCE_NS (5 * EG_NSEC_PER_MSEC) /* with one opening before another thread goes on */
 
 /* ---- waiting in real time ---- */
 
@@ -61,38 +63,52 @@ static int quiet_thread(pthread_t *t, void *(*fn)(void *), void *arg)
 /* ---- opening ---- */
 
 struct opening {
-	const struct eg_env *env;
 	const struct eg_driver *drv;
 	struct eg_driver_config cfg;
 	struct eg_diags diags;
-	pthread_mutex_t *lock;
-	pthread_cond_t *cond;
-	pthread_t thread;
-	bool started, done;
+	bool done;
 	int result;
 	struct eg_instance *inst;
 };
 
+struct opener {
+	struct openings *all;
+	pthread_t thread;
+	bool idle; /* has ended, or is about to */
+};
+
 /* All openings of one meter; left behind as a whole when one of them hangs. */
 struct openings {
+	const struct eg_env *env;
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
-	size_t n;
+	size_t n, next, n_done, n_openers;
+	struct opener *opener; /* n of them */
 	struct opening item[];
 };
 
-static void *open_driver(void *arg)
+static void *open_in_turn(void *arg)
 {
-	struct opening *o = arg;
-	struct eg_instance *inst = NULL;
-	int r = o->drv->open(o->env, &o->cfg, &inst);
+	struct opener *me = arg;
+	struct openings *all = me->all;
 
-	pthread_mutex_lock(o->lock);
-	o->result = r;
-	o->inst = inst;
-	o->done = true;
-	pthread_cond_broadcast(o->cond);
-	pthread_mutex_unlock(o->lock);
+	pthread_mutex_lock(&all->lock);
+	while (all->next < all->n) {
+		struct opening *o = &all->item[all->next++];
+		struct eg_instance *inst = NULL;
+		int r;
+
+		pthread_mutex_unlock(&all->lock);
+		r = o->drv->open(all->env, &o->cfg, &inst);
+		pthread_mutex_lock(&all->lock);
+		o->result = r;
+		o->inst = inst;
+		o->done = true;
+		all->n_done++;
+	}
+	me->idle = true;
+	pthread_cond_broadcast(&all->cond);
+	pthread_mutex_unlock(&all->lock);
 	return NULL;
 }
 
@@ -136,13 +152,12 @@ static int adopt(struct eg_meter *m, struct opening *o, unsigned rank)
 	return 0;
 }
 
-/* Starts an opening for every driver that the configuration wants. */
-static void start_openings(struct eg_meter *m, const struct eg_driver *const *drivers,
-			   struct openings *all)
+/* Notes an opening for every driver that the configuration wants. */
+static void plan_openings(struct eg_meter *m, const struct eg_driver *const *drivers,
+			  struct openings *all)
 {
 	for (size_t i = 0; drivers[i]; i++) {
 		struct opening *o = &all->item[all->n];
-		int r;
 
 		if (!eg_select_driver(&m->select, drivers[i]->name))
 			continue;
@@ -152,8 +167,7 @@ static void start_openings(struct eg_meter *m, const struct eg_driver *const *dr
 				    "not used: it estimates, and estimates are not allowed");
 			continue;
 		}
-		*o = (struct opening){.env = m->env, .drv = drivers[i], .lock = &all->lock,
-				      .cond = &all->cond, .result = -EAGAIN};
+		*o = (struct opening){.drv = drivers[i], .result = -EAGAIN};
 		if (eg_diags_init(&o->diags, 64) < 0)
 			continue;
 		o->cfg = (struct eg_driver_config){.allow_estimates = m->cfg.allow_estimates,
@@ -161,30 +175,60 @@ static void start_openings(struct eg_meter *m, const struct eg_driver *const *dr
 						   .n_settings = m->cfg.n_settings,
 						   .diags = &o->diags};
 		all->n++;
-		r = quiet_thread(&o->thread, open_driver, o);
-		o->started = r == 0;
-		if (!o->started) {
-			o->result = r;
-			o->done = true;
-		}
 	}
 }
 
-static bool await_openings(struct eg_meter *m, struct openings *all)
+static int add_opener(struct openings *all)
+{
+	struct opener *o = &all->opener[all->n_openers];
+	int r;
+
+	o->all = all;
+	r = quiet_thread(&o->thread, open_in_turn, o);
+	if (r == 0)
+		all->n_openers++;
+	return r;
+}
+
+/* Opens until all is done or the deadline has passed; true when all is done. */
+static bool run_openings(struct eg_meter *m, struct openings *all)
 {
 	struct timespec until = after(m->cfg.open_deadline_ns);
-	bool pending = true, timeout = false;
+	bool timeout = false, complete;
+	int r = 0;
 
 	pthread_mutex_lock(&all->lock);
-	while (pending && !timeout) {
-		pending = false;
-		for (size_t i = 0; i < all->n; i++)
-			pending |= !all->item[i].done;
-		if (pending)
-			timeout = pthread_cond_timedwait(&all->cond, &all->lock, &until) != 0;
+	while (all->n_done < all->n && !timeout) {
+		bool rest = r == 0 && all->next < all->n && all->n_openers < all->n;
+		struct timespec turn = after(PATIENCE_NS);
+
+		if (rest)
+			r = add_opener(all);
+		if (all->n_openers == 0) { /* no thread at all */
+			for (; all->n_done < all->n; all->n_done++) {
+				all->item[all->n_done].result = r;
+				all->item[all->n_done].done = true;
+			}
+			break;
+		}
+		timeout = pthread_cond_timedwait(&all->cond, &all->lock, rest ? &turn : &until) != 0 &&
+			  !rest;
+	}
+	all->next = all->n; /* what comes back late takes no other */
+	complete = all->n_done == all->n;
+	for (size_t i = 0; i < all->n_openers; i++) {
+		struct opener *o = &all->opener[i];
+
+		if (!complete && !o->idle) {
+			pthread_detach(o->thread);
+			continue;
+		}
+		pthread_mutex_unlock(&all->lock);
+		pthread_join(o->thread, NULL);
+		pthread_mutex_lock(&all->lock);
 	}
 	pthread_mutex_unlock(&all->lock);
-	return !pending;
+	return complete;
 }
 
 static unsigned rank_of(const struct eg_driver *const *drivers, const struct eg_driver *drv)
@@ -200,22 +244,27 @@ static int open_drivers(struct eg_meter *m, const struct eg_driver *const *drive
 {
 	size_t n = 0;
 	struct openings *all;
+	struct opener *opener;
 	bool complete;
 	int r = 0;
 
 	while (drivers[n])
 		n++;
 	all = calloc(1, sizeof(*all) + n * sizeof(all->item[0]));
+	opener = calloc(n + 1, sizeof(*opener));
 	m->slot = calloc(n + 1, sizeof(*m->slot));
-	if (!all || !m->slot) {
+	if (!all || !opener || !m->slot) {
+		free(opener);
 		free(all);
 		return -ENOMEM;
 	}
+	all->env = m->env;
+	all->opener = opener;
 	pthread_mutex_init(&all->lock, NULL);
 	r = cond_init(&all->cond);
 	if (r == 0)
-		start_openings(m, drivers, all);
-	complete = await_openings(m, all);
+		plan_openings(m, drivers, all);
+	complete = run_openings(m, all);
 	m->abandoned = !complete;
 	m->left_behind = complete ? NULL : all;
 	for (size_t i = 0; i < all->n; i++) {
@@ -226,7 +275,6 @@ static int open_drivers(struct eg_meter *m, const struct eg_driver *const *drive
 		done = o->done;
 		pthread_mutex_unlock(&all->lock);
 		if (!done) {
-			pthread_detach(o->thread);
 			eg_diag_add(&m->diags, EG_DIAG_SENSOR_TIMEOUT, o->drv->name, "",
 				    "see whether its device or library hangs; leave it out with "
 				    "--select",
@@ -234,8 +282,6 @@ static int open_drivers(struct eg_meter *m, const struct eg_driver *const *drive
 				    (double)m->cfg.open_deadline_ns / 1e9);
 			continue;
 		}
-		if (o->started)
-			pthread_join(o->thread, NULL);
 		merge_diags(m, &o->diags);
 		explain_failure(m, o);
 		if (o->result == 0 && r == 0) {
@@ -252,6 +298,7 @@ static int open_drivers(struct eg_meter *m, const struct eg_driver *const *drive
 	if (complete) {
 		pthread_cond_destroy(&all->cond);
 		pthread_mutex_destroy(&all->lock);
+		free(opener);
 		free(all);
 	}
 	return r;
