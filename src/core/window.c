@@ -365,6 +365,20 @@ static void cross_check(struct eg_meter *m, struct eg_result *res)
 	}
 }
 
+/* A channel that should be counted but could not be read, and no other reads the same thing. */
+static bool leaves_hole(const struct eg_meter *m, const struct eg_result *res, size_t i)
+{
+	const struct eg_result_channel *c = &res->channel[i];
+
+	if (c->role != EG_ROLE_UNUSABLE || m->role[i].role != EG_ROLE_TOTAL)
+		return false;
+	for (size_t k = 0; k < res->n; k++)
+		if (res->channel[k].role == EG_ROLE_TOTAL && m->role[k].of == (int32_t)i &&
+		    m->role[k].role == EG_ROLE_CROSSCHECK)
+			return false;
+	return true;
+}
+
 static int fill_total(struct eg_meter *m, const struct window *w, struct eg_result *res)
 {
 	eg_autofree const struct eg_channel **ch = calloc(res->n + 1, sizeof(*ch));
@@ -381,6 +395,8 @@ static int fill_total(struct eg_meter *m, const struct window *w, struct eg_resu
 		const struct eg_result_channel *c = &res->channel[i];
 
 		as_planned &= (c->role == EG_ROLE_TOTAL) == (m->role[i].role == EG_ROLE_TOTAL);
+		if (leaves_hole(m, res, i))
+			res->flags |= c->flags;
 		if (c->role != EG_ROLE_TOTAL)
 			continue;
 		ch[n] = c->ch;
