@@ -439,6 +439,42 @@ static void events_are_flagged(void **state)
 	}
 }
 
+/* One of two packages is away for a whole window: the total is not whole, and says so. */
+static void a_missing_part_is_flagged(void **state)
+{
+	const uint32_t gap = EG_FLAG_BIT(EG_FLAG_GAP), lost = EG_FLAG_BIT(EG_FLAG_LOST);
+	struct lab *l = lab_new("[scenario]\ntitle = one of two packages is away\n[machine]\n"
+				"cpus = 4\npackages = 2\n[rapl intel-rapl:0]\nname = package-0\n"
+				"power = 100W\n[rapl intel-rapl:1]\nname = package-1\npower = 50W\n"
+				"event = 5s vanish for 10s\n");
+	struct eg_result *r;
+
+	lab_open(l, SECOND, NULL);
+	r = lab_window(l, 6 * SECOND, 14 * SECOND, SECOND);
+	assert_true(fabs((double)r->total_uj - 800e6) <= 62);
+	assert_int_equal(r->channel[1].role, EG_ROLE_UNUSABLE);
+	assert_int_equal(r->flags & (gap | lost), gap | lost);
+	eg_result_free(r);
+	lab_free(l);
+	l = lab_new("zone-vanish"); /* and where nothing is left to count */
+	lab_open(l, SECOND, NULL);
+	r = lab_window(l, 6 * SECOND, 14 * SECOND, SECOND);
+	assert_false(r->has_total);
+	assert_int_equal(r->flags & (gap | lost), gap | lost);
+	eg_result_free(r);
+	lab_free(l);
+	l = lab_new("[scenario]\ntitle = a second interface reads the same\n[machine]\ncpus = 4\n"
+		    "[perf power]\ntype = 21\ncpumask = 0\n[perf power energy-pkg 0]\nconfig = 2\n"
+		    "power = 50W\n[rapl intel-rapl:0]\nname = package-0\npower = 50W\n"
+		    "event = 5s vanish for 10s\n");
+	lab_open(l, SECOND, NULL);
+	r = lab_window(l, 6 * SECOND, 14 * SECOND, SECOND);
+	assert_true(fabs((double)r->total_uj - 400e6) <= 62); /* whole, by perf */
+	assert_int_equal(r->flags & (gap | lost), 0);
+	eg_result_free(r);
+	lab_free(l);
+}
+
 /* Unix time jumps; the window's length and its energy are of the interval clock. */
 static void clock_steps_change_nothing(void **state)
 {
@@ -518,6 +554,7 @@ int main(void)
 		cmocka_unit_test(denied_at_open),
 		cmocka_unit_test(absent_is_explained),
 		cmocka_unit_test(events_are_flagged),
+		cmocka_unit_test(a_missing_part_is_flagged),
 		cmocka_unit_test(clock_steps_change_nothing),
 		cmocka_unit_test(hang_on_a_worker),
 	};
