@@ -62,8 +62,14 @@ struct eg_instance {
 
 /* ---- finding ---- */
 
+/* A file that is not there says something; one that cannot be read does not. */
+static bool is_absent(ssize_t err)
+{
+	return err == -ENOENT || err == -ENOTDIR || err == -EINVAL;
+}
+
 /* The last component of a link's target that is a name, "" where there is none. */
-static void link_name(const struct eg_fs *fs, const char *path, char *ret, size_t cap)
+static int link_name(const struct eg_fs *fs, const char *path, char *ret, size_t cap)
 {
 	char target[EG_PATH_MAX];
 	ssize_t n = eg_fs_readlink(fs, path, target, sizeof(target) - 1);
@@ -71,7 +77,7 @@ static void link_name(const struct eg_fs *fs, const char *path, char *ret, size_
 
 	ret[0] = '\0';
 	if (n <= 0)
-		return;
+		return is_absent(n) ? 0 : (int)n;
 	target[n] = '\0';
 	while (n > 0 && target[n - 1] == '/')
 		target[--n] = '\0';
@@ -79,31 +85,42 @@ static void link_name(const struct eg_fs *fs, const char *path, char *ret, size_
 	slash = slash ? slash + 1 : target;
 	if (slash[0] != '.')
 		eg_hwmon_sanitize(ret, cap, slash);
+	return 0;
 }
 
 /*
  * Where the attributes of CLASS_DIR/entry are (older kernels keep those of the ACPI power meter in
  * its device), the chip's name, and the name of its device: the PCI or i2c address, "" unknown.
+ * A chip whose name or device cannot be read could be taken for another one: the error says so.
  */
-static void identify(const struct eg_fs *fs, const char *entry, char dir[DIR_MAX],
-		     char name[EG_HWMON_TEXT_MAX], char device[EG_DEVICE_MAX])
+static int identify(const struct eg_fs *fs, const char *entry, char dir[DIR_MAX],
+		    char name[EG_HWMON_TEXT_MAX], char device[EG_DEVICE_MAX])
 {
 	char path[EG_PATH_MAX], text[256];
+	ssize_t n;
+	int r;
 
 	snprintf(dir, DIR_MAX, CLASS_DIR "/%.47s", entry);
 	snprintf(path, sizeof(path), "%s/device", dir);
-	link_name(fs, path, device, EG_DEVICE_MAX);
+	r = link_name(fs, path, device, EG_DEVICE_MAX);
+	if (r < 0)
+		return r;
 	name[0] = '\0';
 	snprintf(path, sizeof(path), "%s/name", dir);
-	if (eg_fs_read_text(fs, path, text, sizeof(text)) > 0) {
+	n = eg_fs_read_text(fs, path, text, sizeof(text));
+	if (n > 0) {
 		eg_hwmon_sanitize(name, EG_HWMON_TEXT_MAX, text);
-		return;
+		return 0;
 	}
+	if (n < 0 && !is_absent(n))
+		return (int)n;
 	snprintf(path, sizeof(path), "%s/device/name", dir);
-	if (eg_fs_read_text(fs, path, text, sizeof(text)) > 0) {
+	n = eg_fs_read_text(fs, path, text, sizeof(text));
+	if (n > 0) {
 		eg_hwmon_sanitize(name, EG_HWMON_TEXT_MAX, text);
 		snprintf(dir, DIR_MAX, CLASS_DIR "/%.47s/device", entry);
 	}
+	return n < 0 && !is_absent(n) ? (int)n : 0;
 }
 
 /* "ina3221-1-0040": the same at each boot, where the kernel names the device. */
@@ -117,13 +134,17 @@ static void make_key(const char *entry, const char *name, const char *device, ch
 static bool is_battery(const struct eg_fs *fs, const char *name)
 {
 	char path[EG_PATH_MAX];
+	int fd;
 
 	snprintf(path, sizeof(path), "sys/class/power_supply/%s", name);
-	return name[0] && eg_fs_exists(fs, path);
+	fd = name[0] ? eg_fs_open_dir(fs, path) : -ENOENT;
+	eg_fs_close(fs, fd);
+	return fd >= 0;
 }
 
 /* Reads the directory into the chip's tables. */
-static int collect(const struct eg_fs *fs, const char *dir, struct eg_hwmon_chip *ret)
+static int collect(const struct eg_fs *fs, const char *dir, struct eg_hwmon_chip *ret,
+		   struct eg_diags *diags)
 {
 	struct eg_names names = {0};
 	int r = eg_fs_list(fs, dir, &names);
@@ -142,6 +163,10 @@ static int collect(const struct eg_fs *fs, const char *dir, struct eg_hwmon_chip
 		if (item == EG_HWMON_ITEM_ENABLE || item == EG_HWMON_ITEM_LABEL) {
 			snprintf(path, sizeof(path), "%s/%s", dir, names.name[i]);
 			n = eg_fs_read_text(fs, path, text, sizeof(text));
+			if (n < 0)
+				eg_diag_add(diags, eg_diag_code_of((int)n), "hwmon", path, "",
+					    "%s; its sensor goes by number and counts as enabled",
+					    eg_errno_text((int)n));
 		}
 		eg_hwmon_chip_add(ret, names.name[i], n >= 0 ? text : NULL);
 	}
@@ -439,13 +464,18 @@ static int add_chip(struct eg_instance *in, const char *entry, struct eg_diags *
 	*chip = (struct chip){0};
 	if (eg_copy(chip->entry, sizeof(chip->entry), entry) < 0)
 		return 0; /* no name the kernel gives */
-	identify(&in->env->fs, entry, chip->dir, chip->name, chip->device);
-	if (eg_hwmon_owned_elsewhere(chip->name) || is_battery(&in->env->fs, chip->name))
-		return 0;
-	r = collect(&in->env->fs, chip->dir, hw);
+	r = identify(&in->env->fs, entry, chip->dir, chip->name, chip->device);
 	if (r < 0) {
 		in->blocked |= r == -EACCES;
-		if (r == -EACCES)
+		report_blocked(diags, entry, chip->dir, r);
+		return r == -ENOMEM ? r : 0;
+	}
+	if (eg_hwmon_owned_elsewhere(chip->name) || is_battery(&in->env->fs, chip->name))
+		return 0;
+	r = collect(&in->env->fs, chip->dir, hw, diags);
+	if (r < 0) {
+		in->blocked |= r == -EACCES;
+		if (!is_absent(r))
 			report_blocked(diags, entry, chip->dir, r);
 		return r == -ENOMEM ? r : 0; /* a dangling link, a plain file */
 	}
@@ -590,7 +620,8 @@ static bool is_chip_at(struct eg_instance *in, const struct chip *chip, const ch
 
 	if (!chip->device[0] && strcmp(entry, chip->entry) != 0)
 		return false; /* nothing but its number tells it from its like */
-	identify(&in->env->fs, entry, dir, name, device);
+	if (identify(&in->env->fs, entry, dir, name, device) < 0)
+		return false;
 	if (strcmp(name, chip->name) != 0 || strcmp(device, chip->device) != 0)
 		return false;
 	for (size_t i = 0; i < in->n_chips; i++) { /* not the twin in the same device */
