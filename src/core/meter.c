@@ -153,8 +153,8 @@ static int adopt(struct eg_meter *m, struct opening *o, unsigned rank)
 }
 
 /* Notes an opening for every driver that the configuration wants. */
-static void plan_openings(struct eg_meter *m, const struct eg_driver *const *drivers,
-			  struct openings *all)
+static int plan_openings(struct eg_meter *m, const struct eg_driver *const *drivers,
+			 struct openings *all)
 {
 	for (size_t i = 0; drivers[i]; i++) {
 		struct opening *o = &all->item[all->n];
@@ -169,13 +169,14 @@ static void plan_openings(struct eg_meter *m, const struct eg_driver *const *dri
 		}
 		*o = (struct opening){.drv = drivers[i], .result = -EAGAIN};
 		if (eg_diags_init(&o->diags, 64) < 0)
-			continue;
+			return -ENOMEM;
 		o->cfg = (struct eg_driver_config){.allow_estimates = m->cfg.allow_estimates,
 						   .settings = m->cfg.settings,
 						   .n_settings = m->cfg.n_settings,
 						   .diags = &o->diags};
 		all->n++;
 	}
+	return 0;
 }
 
 static int add_opener(struct openings *all)
@@ -263,7 +264,7 @@ static int open_drivers(struct eg_meter *m, const struct eg_driver *const *drive
 	pthread_mutex_init(&all->lock, NULL);
 	r = cond_init(&all->cond);
 	if (r == 0)
-		plan_openings(m, drivers, all);
+		r = plan_openings(m, drivers, all);
 	complete = run_openings(m, all);
 	m->abandoned = !complete;
 	m->left_behind = complete ? NULL : all;
