@@ -346,6 +346,12 @@ static void add_pmu(struct setup *s, const char *pmu, bool per_core)
 	}
 	snprintf(path, sizeof(path), DEVICES "/%s/events", pmu);
 	r = eg_fs_list(&s->env->fs, path, &names);
+	if (r < 0 && r != -ENOENT) {
+		s->worst = s->worst ? s->worst : r;
+		eg_diag_add(s->cfg->diags, eg_diag_code_of(r), NAME, pmu, "",
+			    "its events cannot be listed: %s", eg_errno_text(r));
+		return;
+	}
 	for (size_t i = 0; i < names.n; i++)
 		listed += strncmp(names.name[i], "energy-", 7) == 0;
 	if (listed == 0) {
