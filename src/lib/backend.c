@@ -389,6 +389,8 @@ int ergon_tracking_stop(ergon_tracking *t, struct ergon_metrics *ret)
 				m.duration_ns = res->seconds_ns;
 				r = fill_metrics(&t->b, res, &m);
 				eg_result_free(res);
+			} else if (eg_meter_cancel(t->ctx->meter, t->window) == 0) {
+				t->window[0] = '\0';
 			}
 		}
 		m.size = sizeof(m);

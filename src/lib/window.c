@@ -15,14 +15,16 @@ struct ergon_result {
 	} own[];
 };
 
-static int wrap_result(struct eg_result *res, ergon_result **ret)
+/* Made before the window ends, so that it goes on where there is no memory. */
+static ergon_result *new_result(ergon_context *ctx)
 {
-	ergon_result *r = calloc(1, sizeof(*r) + res->n * sizeof(r->own[0]));
+	ergon_result *r = NULL;
 
-	if (!r) {
-		eg_result_free(res);
-		return -ENOMEM;
-	}
+	return calloc(1, sizeof(*r) + eg_meter_count(ctx->meter) * sizeof(r->own[0]));
+}
+
+static void fill_result(ergon_result *r, struct eg_result *res)
+{
 	r->res = res;
 	for (size_t i = 0; i < res->n; i++) {
 		r->own[i].ch = *res->channel[i].ch;
@@ -30,7 +32,17 @@ static int wrap_result(struct eg_result *res, ergon_result **ret)
 		res->channel[i].ch = &r->own[i].ch;
 		res->channel[i].name = r->own[i].name;
 	}
-	*ret = r;
+}
+
+/* Hands the result out, or frees it where r is an error. */
+static int give_result(int r, ergon_result *made, struct eg_result *res, ergon_result **ret)
+{
+	if (r < 0) {
+		free(made);
+		return r;
+	}
+	fill_result(made, res);
+	*ret = made;
 	return 0;
 }
 
@@ -119,24 +131,28 @@ int ergon_window_begin(ergon_context *ctx, const char *name, ergon_window **ret)
 
 int ergon_window_end(ergon_context *ctx, const char *name, ergon_result **ret)
 {
-	struct eg_result *res;
+	struct eg_result *res = NULL;
+	ergon_result *made;
 	int r = lib_check(ctx);
 
 	if (r < 0)
 		return r;
 	if (bad_name(name))
 		return -ENOENT;
+	made = new_result(ctx);
+	if (!made)
+		return -ENOMEM;
 	r = eg_meter_end(ctx->meter, name, &res);
-	if (r < 0)
-		return r;
-	drop_handle(ctx, name);
-	return wrap_result(res, ret);
+	if (r == 0)
+		drop_handle(ctx, name);
+	return give_result(r, made, res, ret);
 }
 
 int ergon_window_next(ergon_context *ctx, const char *name, const char *next, ergon_result **ret)
 {
 	struct ergon_window *w;
-	struct eg_result *res;
+	struct eg_result *res = NULL;
+	ergon_result *made;
 	int r = lib_check(ctx);
 
 	if (r < 0)
@@ -146,16 +162,15 @@ int ergon_window_next(ergon_context *ctx, const char *name, const char *next, er
 	if (bad_name(next))
 		return -EINVAL;
 	w = new_handle(ctx, next);
-	if (!w)
-		return -ENOMEM;
-	r = eg_meter_next(ctx->meter, name, next, &res);
-	if (r < 0) {
+	made = new_result(ctx);
+	r = w && made ? eg_meter_next(ctx->meter, name, next, &res) : -ENOMEM;
+	if (r == 0) {
+		drop_handle(ctx, name);
+		add_handle(ctx, w);
+	} else {
 		free(w);
-		return r;
 	}
-	drop_handle(ctx, name);
-	add_handle(ctx, w);
-	return wrap_result(res, ret);
+	return give_result(r, made, res, ret);
 }
 
 int ergon_window_cancel(ergon_context *ctx, const char *name)
@@ -190,14 +205,20 @@ int ergon_window_find(ergon_context *ctx, const char *name, ergon_window **ret)
 	return 0;
 }
 
+static int peek(ergon_context *ctx, const char *name, ergon_result **ret)
+{
+	struct eg_result *res = NULL;
+	ergon_result *made = new_result(ctx);
+	int r = made ? eg_meter_peek(ctx->meter, name, &res) : -ENOMEM;
+
+	return give_result(r, made, res, ret);
+}
+
 int ergon_window_peek(ergon_window *window, ergon_result **ret)
 {
-	struct eg_result *res;
 	int r = lib_check(window->ctx);
 
-	if (r == 0)
-		r = eg_meter_peek(window->ctx->meter, window->name, &res);
-	return r < 0 ? r : wrap_result(res, ret);
+	return r < 0 ? r : peek(window->ctx, window->name, ret);
 }
 
 int ergon_window_add_units(ergon_window *window, const char *unit, uint64_t count)
@@ -209,12 +230,9 @@ int ergon_window_add_units(ergon_window *window, const char *unit, uint64_t coun
 
 int ergon_totals(ergon_context *ctx, ergon_result **ret)
 {
-	struct eg_result *res;
 	int r = lib_check(ctx);
 
-	if (r == 0)
-		r = eg_meter_peek(ctx->meter, TOTALS, &res);
-	return r < 0 ? r : wrap_result(res, ret);
+	return r < 0 ? r : peek(ctx, TOTALS, ret);
 }
 
 /* ---- results ---- */
