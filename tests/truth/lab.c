@@ -60,7 +60,8 @@ static bool split_path(const struct lab *l, const char *path, char dir[PATH_MAX]
 /* The simulated sensor that a channel reads, by the files both name. */
 static int find_source(const struct lab *l, const struct eg_channel *ch)
 {
-	char pmu[48], event[48], dir[PATH_MAX], stem[64], their_dir[PATH_MAX], their_stem[64], id[128];
+	char pmu[48], event[48], dir[PATH_MAX], stem[64], their_dir[PATH_MAX], their_stem[64],
+		id[128];
 	const char *second = strstr(ch->origin, " x ");
 	unsigned cpu;
 
@@ -117,8 +118,8 @@ void lab_at(struct lab *l, uint64_t t_ns)
 	assert_int_equal(eg_sim_advance(l->sim, LAB_T0 + t_ns), 0);
 	l->clock.boot_ns = LAB_T0 + t_ns;
 	l->clock.suspended_ns = eg_scenario_suspended_ns(l->sc, t_ns);
-	l->clock.unix_base_ns = 1700000000 * SECOND +
-				(uint64_t)eg_scenario_clock_step_ns(l->sc, t_ns);
+	l->clock.unix_base_ns =
+		1700000000 * SECOND + (uint64_t)eg_scenario_clock_step_ns(l->sc, t_ns);
 }
 
 static void check_never_falls(struct lab *l)
@@ -217,8 +218,8 @@ double lab_truth_uj(const struct lab *l, size_t channel, uint64_t begin_ns, uint
 double lab_resolution_uj(const struct lab *l, size_t channel)
 {
 	const struct eg_sim_channel *c = lab_source(l, channel);
-	double unit_uj = c->kind == EG_SIM_PERF ? ldexp(1e6, -(int)c->unit_bits)
-						: (double)c->unit_nj / 1e3;
+	double unit_uj = c->kind == EG_SIM_PERF ? ldexp(1e6, -(int)c->unit_bits) :
+						  (double)c->unit_nj / 1e3;
 
 	return fmax(unit_uj, (double)eg_meter_channel(l->m, channel)->resolution_uj) + 1;
 }

@@ -122,7 +122,8 @@ static void d5_hexadecimal_zones(void **state)
 		snprintf(name, sizeof(name), "rapl/package-%u", k);
 		assert_true(fabs((double)lab_channel(r, name)->uj - (40 + k) * 10e6) <= 62);
 	}
-	beside("D5", "twelve packages, 10 s", (double)r->total_uj, 5460e6, 12 * 62, "Zeus ValueError");
+	beside("D5", "twelve packages, 10 s", (double)r->total_uj, 5460e6, 12 * 62,
+	       "Zeus ValueError");
 	eg_result_free(r);
 	lab_free(l);
 }
@@ -139,7 +140,8 @@ static void gauge_case(const char *id, const char *scenario, uint64_t from_ns, d
 	lab_run(l, SECOND, 20 * MS);
 	r = lab_window(l, from_ns, from_ns + 5 * SECOND, 20 * MS);
 	truth = lab_truth_uj(l, 0, r->begin_ns, r->end_ns);
-	assert_true(fabs((double)r->channel[0].uj - truth) <= (double)r->channel[0].uncertainty.total_uj);
+	assert_true(fabs((double)r->channel[0].uj - truth) <=
+		    (double)r->channel[0].uncertainty.total_uj);
 	beside(id, scenario, (double)r->channel[0].uj, truth, truth * allowed, peer);
 	eg_result_free(r);
 	lab_free(l);
@@ -190,9 +192,10 @@ static void d12_range_unreadable(void **state)
 	lab_open(l, SECOND, NULL);
 	r = lab_window(l, 0, 20 * SECOND, SECOND);
 	/* The second across the wrap is lost, said to be, and nothing else. */
-	print_message("# D12 350 W for 20 s, one wrap: ours %.6f J and a gap of %.3f s, truth 7000 J, "
-		      "peer: CodeCarbon -199000 J\n",
-		      (double)r->total_uj / 1e6, (double)r->channel[0].gap_ns / 1e9);
+	print_message(
+		"# D12 350 W for 20 s, one wrap: ours %.6f J and a gap of %.3f s, truth 7000 J, "
+		"peer: CodeCarbon -199000 J\n",
+		(double)r->total_uj / 1e6, (double)r->channel[0].gap_ns / 1e9);
 	assert_true(fabs((double)r->total_uj - (7000e6 - 350e6)) <= 2 * 62);
 	assert_int_equal(r->channel[0].gap_ns, SECOND);
 	assert_true(r->channel[0].flags & EG_FLAG_BIT(EG_FLAG_RESET));

@@ -45,11 +45,12 @@ static void day_of_a_node(void **state)
 			assert_int_equal(r->channel[i].gap_ns, 0);
 			assert_int_equal(r->channel[i].resets, 0);
 		}
-		print_message("# %llu s every %llu s, %llu samples: %.6f J, truth %.6f J, %llu wraps, "
-			      "worst channel off by %.3f uJ\n",
-			      (unsigned long long)(days * DAY_S), (unsigned long long)steps_s[k],
-			      (unsigned long long)asked, (double)r->total_uj / 1e6,
-			      650.0 * (double)days * DAY_S, (unsigned long long)wraps, worst);
+		print_message(
+			"# %llu s every %llu s, %llu samples: %.6f J, truth %.6f J, %llu wraps, "
+			"worst channel off by %.3f uJ\n",
+			(unsigned long long)(days * DAY_S), (unsigned long long)steps_s[k],
+			(unsigned long long)asked, (double)r->total_uj / 1e6,
+			650.0 * (double)days * DAY_S, (unsigned long long)wraps, worst);
 		assert_true(worst <= 61.035);
 		assert_true(wraps >= days * 2 * (98 + 8));
 		eg_result_free(r);
@@ -75,7 +76,8 @@ static void sines_by_a_gauge(void **state)
 			snprintf(text, sizeof(text),
 				 "[scenario]\ntitle = sine by a gauge\n[machine]\ncpus = 2\n"
 				 "[hwmon 0]\nname = power_meter\n[hwmon 0 power1]\nupdate = 1ms\n"
-				 "power = sine mean=200W amplitude=150W period=40s phase=%us\n", phase);
+				 "power = sine mean=200W amplitude=150W period=40s phase=%us\n",
+				 phase);
 			l = lab_new(text);
 			lab_open(l, SECOND, NULL);
 			r = lab_window(l, from, to, SECOND);
@@ -83,7 +85,8 @@ static void sines_by_a_gauge(void **state)
 			error = fabs((double)r->total_uj - truth) / truth;
 			worst = fmax(worst, error);
 			if (error > 0.001)
-				fail_msg("phase %u s, %.1f s: %.4f %%", phase, lengths[k], error * 100);
+				fail_msg("phase %u s, %.1f s: %.4f %%", phase, lengths[k],
+					 error * 100);
 			assert_true(error * truth <= (double)r->total_uncertainty.total_uj);
 			eg_result_free(r);
 			lab_free(l);
@@ -174,10 +177,11 @@ static void real_time(void **state)
 	/* One step, one update period, and the time that the two calls themselves took. */
 	best = 62 + 200e6 * 1e-3;
 	allowed = best + 200e6 * (double)edges_ns / 1e9;
-	print_message("# real time: %.6f s at 200 W: %.6f J, truth %.6f J, error %.6f J (resolution + "
-		      "power x update %.6f J; both edges took %.6f s)\n",
-		      (double)r->seconds_ns / 1e9, (double)r->total_uj / 1e6, truth / 1e6, error / 1e6,
-		      best / 1e6, (double)edges_ns / 1e9);
+	print_message(
+		"# real time: %.6f s at 200 W: %.6f J, truth %.6f J, error %.6f J (resolution + "
+		"power x update %.6f J; both edges took %.6f s)\n",
+		(double)r->seconds_ns / 1e9, (double)r->total_uj / 1e6, truth / 1e6, error / 1e6,
+		best / 1e6, (double)edges_ns / 1e9);
 	if (fabs(error) > allowed)
 		fail_msg("off by %.6f J, allowed %.6f J", error / 1e6, allowed / 1e6);
 	assert_true(fabs(error) <= (double)r->total_uncertainty.total_uj + allowed - best);

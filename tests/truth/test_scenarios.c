@@ -21,7 +21,8 @@ static const struct {
 	{"amd-mirrored-dies", "rapl intel-rapl:2", "the same counter as die 0"},
 	{"amd-mirrored-dies", "rapl intel-rapl:3", "the same counter as die 0"},
 	{"mmio-twins", "rapl intel-rapl-mmio*", "the same joules as intel-rapl"},
-	{"gauge-*", "hwmon 0 energy1", "the amdgpu chip has no energy file: its truth, beside the gauge"},
+	{"gauge-*", "hwmon 0 energy1",
+	 "the amdgpu chip has no energy file: its truth, beside the gauge"},
 	{"hwmon-zoo", "hwmon 3 rail2", "disabled"},
 	{"jetson", "hwmon 0 rail3", "not connected"},
 };
@@ -29,8 +30,8 @@ static const struct {
 /* Machines without a readable sensor: no channel, and each driver that is missed says why. */
 static const char *const nothing[] = {"no-sensor", "perf-empty"};
 /* Scenarios in which energy of a counter is lost for good, and must be reported as a gap. */
-static const char *const lossy[] = {"counter-reset", "driver-reload", "no-range", "reboot",
-				    "suspend", "battery"};
+static const char *const lossy[] = {"counter-reset", "driver-reload", "no-range",
+				    "reboot",	     "suspend",	      "battery"};
 
 static bool matches(const char *pattern, const char *s)
 {
@@ -75,8 +76,9 @@ static uint64_t length_of(const struct eg_scenario *sc)
 		ns = EG_MAX(ns, 2 * EG_MIN(EG_MAX(p->period_ns, steps), 600 * SECOND));
 		if (c->kind == EG_SIM_RAPL && eg_power_max_uw(p))
 			ns = EG_MAX(ns, EG_MIN((c->range_uj - c->start_uj) * 1000 /
-							       eg_power_max_uw(p) * EG_NSEC_PER_MSEC,
-					       900 * SECOND) + 15 * SECOND);
+						       eg_power_max_uw(p) * EG_NSEC_PER_MSEC,
+					       900 * SECOND) +
+						15 * SECOND);
 	}
 	return ns;
 }
@@ -106,7 +108,8 @@ static void check_cover(const struct lab *l)
 		fail_msg("%s: %zu sensors are read", l->sc->name, read);
 }
 
-static void print_row(const struct lab *l, const char *name, double truth, double ours, double allowed)
+static void print_row(const struct lab *l, const char *name, double truth, double ours,
+		      double allowed)
 {
 	print_message("# %-20s %-34.34s %16.6f %16.6f %13.6f %13.6f\n", l->sc->name, name,
 		      truth / 1e6, ours / 1e6, (ours - truth) / 1e6, allowed / 1e6);
@@ -127,7 +130,8 @@ static void check_counter(const struct lab *l, const struct eg_result *r, size_t
 	assert_true(c->has_value);
 	assert_int_equal(c->est_uj, 0);
 	if (c->gap_ns && !listed(lossy, EG_ARRAY_SIZE(lossy), l->sc->name))
-		fail_msg("%s: %s has a gap of %.9f s at %.3f", l->sc->name, c->name, (double)c->gap_ns / 1e9, (double)lab_now(l) / 1e9);
+		fail_msg("%s: %s has a gap of %.9f s at %.3f", l->sc->name, c->name,
+			 (double)c->gap_ns / 1e9, (double)lab_now(l) / 1e9);
 	/*
 	 * Between two readings a register that started again at 0 can have passed its old value: no
 	 * reader can tell that from a step, and what is missing is less than that old value.
@@ -177,7 +181,8 @@ static bool can_follow(const struct lab *l, size_t i, uint64_t step_ns)
 static void check_gauge(const struct lab *l, const struct eg_result *r, size_t i, bool print)
 {
 	const struct eg_result_channel *c = &r->channel[i];
-	double truth = lab_truth_uj(l, i, r->begin_ns, r->end_ns), ours = (double)(c->uj + c->est_uj);
+	double truth = lab_truth_uj(l, i, r->begin_ns, r->end_ns),
+	       ours = (double)(c->uj + c->est_uj);
 	double allowed = (double)c->uncertainty.total_uj;
 	double missing = lab_max_w(l, i) * (double)c->gap_ns / 1e3;
 
@@ -185,8 +190,8 @@ static void check_gauge(const struct lab *l, const struct eg_result *r, size_t i
 		print_row(l, c->name, truth, ours, allowed + missing);
 	assert_true(c->has_value);
 	if (ours - truth > allowed || truth - ours > allowed + missing)
-		fail_msg("%s: %s says %.6f J +- %.6f, truth %.6f J, gap %.3f s", l->sc->name, c->name,
-			 ours / 1e6, allowed / 1e6, truth / 1e6, (double)c->gap_ns / 1e9);
+		fail_msg("%s: %s says %.6f J +- %.6f, truth %.6f J, gap %.3f s", l->sc->name,
+			 c->name, ours / 1e6, allowed / 1e6, truth / 1e6, (double)c->gap_ns / 1e9);
 }
 
 static void check_total(const struct lab *l, const struct eg_result *r)
@@ -250,8 +255,8 @@ static void run_scenario(const char *name, uint64_t step_ns, bool by_guard, bool
 
 static void each_second(void **state)
 {
-	print_message("# %-20s %-34s %16s %16s %13s %13s\n", "scenario", "channel", "truth J", "ours J",
-		      "error J", "allowed J");
+	print_message("# %-20s %-34s %16s %16s %13s %13s\n", "scenario", "channel", "truth J",
+		      "ours J", "error J", "allowed J");
 	for (const struct eg_shipped_scenario *s = eg_shipped_scenarios; s->name; s++)
 		run_scenario(s->name, SECOND, false, true);
 }
@@ -342,7 +347,8 @@ static void guard_alone(void **state)
 		run_scenario(s->name, 0, true, false);
 }
 
-static const struct eg_diag *find(const struct eg_diags *d, enum eg_diag_code code, const char *driver)
+static const struct eg_diag *find(const struct eg_diags *d, enum eg_diag_code code,
+				  const char *driver)
 {
 	for (size_t i = 0; i < d->n; i++)
 		if (d->items[i].code == code && strcmp(d->items[i].driver, driver) == 0)
@@ -380,8 +386,8 @@ static void absent_is_explained(void **state)
 {
 	static const struct {
 		const char *scenario, *driver;
-	} cases[] = {{"no-sensor", "rapl"},	 {"no-sensor", "hwmon"}, {"perf-empty", "perf_rapl"},
-		     {"gpu-library", "nvml"}, {"gpu-mute", "nvml"},	 {"gpu-lost", "nvml"}};
+	} cases[] = {{"no-sensor", "rapl"},   {"no-sensor", "hwmon"}, {"perf-empty", "perf_rapl"},
+		     {"gpu-library", "nvml"}, {"gpu-mute", "nvml"},   {"gpu-lost", "nvml"}};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
 		struct lab *l = lab_new(cases[i].scenario);
@@ -432,8 +438,8 @@ static void events_are_flagged(void **state)
 		r = lab_window(l, 0, length_of(l->sc), SECOND);
 		c = lab_channel(r, "rapl/package-0");
 		if ((c->flags & looked_at) != cases[i].flags)
-			fail_msg("%s: flags %x, expected %x", cases[i].scenario, c->flags & looked_at,
-				 cases[i].flags);
+			fail_msg("%s: flags %x, expected %x", cases[i].scenario,
+				 c->flags & looked_at, cases[i].flags);
 		eg_result_free(r);
 		lab_free(l);
 	}
@@ -536,7 +542,8 @@ static void hang_on_a_worker(void **state)
 	}
 	assert_int_equal(status, EG_STATUS_OK);
 	r = lab_end(l, "w");
-	print_message("# hang: 20 s at 150 W, hanging from 5 s on: %.6f J\n", (double)r->total_uj / 1e6);
+	print_message("# hang: 20 s at 150 W, hanging from 5 s on: %.6f J\n",
+		      (double)r->total_uj / 1e6);
 	assert_true(fabs((double)r->channel[0].uj - 3000e6) <= 62);
 	assert_int_equal(r->channel[0].gap_ns, 0);
 	eg_result_free(r);
