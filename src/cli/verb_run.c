@@ -112,20 +112,20 @@ static int watch(struct run *run, const struct eg_child *child, int *ret_status)
 {
 	const struct eg_clock *clock = &run->ctx.env.clock;
 	uint64_t due = eg_meter_next_due(run->ctx.meter, eg_clock_ns(clock));
+	bool ended = eg_child_ended(child, ret_status);
 	struct signalfd_siginfo info;
 
-	while (!eg_child_ended(child, ret_status)) {
+	while (!ended) {
 		int r = eg_wait_until(&run->signals, clock, run->ctx.file_clock != NULL, due,
 				      &info);
 
 		if (r < 0)
 			return r;
-		if (r > 0) {
+		if (r > 0)
 			handle_signal(run, child, &info);
+		ended = eg_child_ended(child, ret_status);
+		if (r > 0 || ended)
 			continue;
-		}
-		if (eg_child_ended(child, ret_status))
-			break;
 		sample(run);
 		due = eg_meter_next_due(run->ctx.meter, eg_clock_ns(clock));
 	}

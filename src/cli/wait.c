@@ -54,11 +54,14 @@ static int take_one(const struct eg_signals *s, struct signalfd_siginfo *ret)
 int eg_wait_until(const struct eg_signals *s, const struct eg_clock *clock, bool steered,
 		  uint64_t t_ns, struct signalfd_siginfo *ret)
 {
-	for (;;) {
+	uint64_t now = eg_clock_ns(clock);
+	int ready = steered || now >= t_ns; /* else ppoll() looks: no read for each sample */
+
+	for (;; now = eg_clock_ns(clock)) {
 		struct pollfd p = {.fd = s->fd, .events = POLLIN};
-		uint64_t now = eg_clock_ns(clock), left;
 		struct timespec ts;
-		int r = take_one(s, ret);
+		uint64_t left;
+		int r = ready ? take_one(s, ret) : 0;
 
 		if (r != 0 || now >= t_ns)
 			return r;
@@ -71,7 +74,8 @@ int eg_wait_until(const struct eg_signals *s, const struct eg_clock *clock, bool
 		left = EG_MIN(t_ns - now, WAIT_MAX_NS);
 		ts = (struct timespec){.tv_sec = (time_t)(left / EG_NSEC_PER_SEC),
 				       .tv_nsec = (long)(left % EG_NSEC_PER_SEC)};
-		if (ppoll(&p, 1, &ts, NULL) < 0 && errno != EINTR)
+		ready = ppoll(&p, 1, &ts, NULL);
+		if (ready < 0 && errno != EINTR)
 			return -errno;
 	}
 }
