@@ -1,12 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# tools/bench.sh BUILD: runs the benchmarks of bench/ one after another and prints what they print:
-# bench/run where there is one, else what meson knows as benchmarks. Nothing is asserted.
+# tools/bench.sh [OPTION...]: builds Ergon as it is released, into build-bench, and prints what
+# measuring costs, beside other meters (bench/run says how). Asserts nothing.
 set -eu
-cd -- "$(dirname -- "$0")/.."
-build=$1
-if [ -x bench/run ]; then
-	exec bench/run "$build"
-fi
-exec meson test -C "$build" --benchmark --no-rebuild --num-processes 1 --verbose
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+cd -- "$here"
+
+# An option may follow the name of the developer's build, which is not the one measured.
+[ "${1:-}" != build ] || shift
+sh tools/build.sh "$here/build-bench" "src/cli/ergon bench/bench-meter bench/bench-window" \
+	-Dbuildtype=release -Dtests=disabled
+exec /usr/bin/env python3 bench/run build-bench "$@"
