@@ -54,6 +54,12 @@ static inline int eg_take_fd(int *fd)
 	return r;
 }
 
+/* A total that reached the end of its range stays there: it never falls. */
+static inline uint64_t eg_add_sat(uint64_t total, uint64_t more)
+{
+	return __builtin_add_overflow(total, more, &total) ? UINT64_MAX : total;
+}
+
 /* Copies a string into a fixed array, always terminated; returns -ERANGE where it was cut. */
 int eg_copy(char *dst, size_t cap, const char *src);
 

@@ -60,13 +60,6 @@ int eg_ledger_account(struct eg_ledger *l, const char *device, enum eg_component
 	return (int)l->n++;
 }
 
-/* A total that reached the end of its range stays there: it never falls. */
-static void add(uint64_t *total, uint64_t more)
-{
-	if (__builtin_add_overflow(*total, more, total))
-		*total = UINT64_MAX;
-}
-
 void eg_ledger_add(struct eg_ledger *l, int account, uint64_t uj, uint64_t gap_ns, bool reset)
 {
 	struct eg_account *a;
@@ -74,9 +67,9 @@ void eg_ledger_add(struct eg_ledger *l, int account, uint64_t uj, uint64_t gap_n
 	if (account < 0 || (size_t)account >= l->n)
 		return;
 	a = &l->account[account];
-	add(&a->uj, uj);
-	add(&a->gap_ns, gap_ns);
-	add(&a->resets, reset);
+	a->uj = eg_add_sat(a->uj, uj);
+	a->gap_ns = eg_add_sat(a->gap_ns, gap_ns);
+	a->resets = eg_add_sat(a->resets, reset);
 }
 
 size_t eg_ledger_count(const struct eg_ledger *l)

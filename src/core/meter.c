@@ -19,6 +19,7 @@
 #include "core/meter_internal.h"
 
 #define FAST_NS	    (5 * EG_NSEC_PER_MSEC)
+#define PAUSE_NS    (50 * 1000) /* of the sampling thread, at least */
 #define PATIENCE_NS (5 * EG_NSEC_PER_MSEC) /* with one opening before another thread goes on */
 
 /* ---- waiting in real time ---- */
@@ -305,6 +306,16 @@ static int open_drivers(struct eg_meter *m, const struct eg_driver *const *drive
 	return r;
 }
 
+/* A channel that was named, of a driver that is known, and is not there. */
+static void name_misses(struct eg_meter *m)
+{
+	for (unsigned i = 0; i < m->select.n; i++)
+		if (!m->select.item[i].hit && strchr(m->select.item[i].text, '/'))
+			eg_diag_add(&m->diags, EG_DIAG_CONFIG, "", m->select.item[i].text,
+				    "see the names that `ergon sensors` lists",
+				    "no channel here matches it");
+}
+
 /* Tracks for the selected channels, in slot order. */
 static int make_tracks(struct eg_meter *m)
 {
@@ -321,7 +332,8 @@ static int make_tracks(struct eg_meter *m)
 		struct slot *s = &m->slot[i];
 		const struct eg_channel *ch;
 
-		s->n = s->drv->describe(s->inst, &ch);
+		/* A driver that has more by now than when it was opened keeps them to itself. */
+		s->n = EG_MIN(s->n, s->drv->describe(s->inst, &ch));
 		for (size_t c = 0; c < s->n; c++) {
 			s->track[c] = -1;
 			if (!eg_select_channel(&m->select, s->drv->name, ch[c].domain,
@@ -332,7 +344,7 @@ static int make_tracks(struct eg_meter *m)
 					    "choose channels with --select",
 					    "more than %d channels; the rest is left out",
 					    EG_CHANNELS_MAX);
-				break;
+				continue;
 			}
 			snprintf(m->name[m->n], sizeof(m->name[0]), "%s/%s", s->drv->name,
 				 ch[c].domain);
@@ -343,7 +355,21 @@ static int make_tracks(struct eg_meter *m)
 			if (s->track[c] >= 0 && ch[c].part_of >= 0 && (size_t)ch[c].part_of < s->n)
 				m->track[s->track[c]].part_of = s->track[ch[c].part_of];
 	}
+	name_misses(m);
 	return 0;
+}
+
+/* Of two tracks that measure one account only the better one feeds it. */
+static void leave_one_feeder(struct eg_meter *m, size_t i)
+{
+	for (size_t k = 0; k < i; k++) {
+		bool gauge = m->track[k].ch->quantity == EG_QUANTITY_POWER &&
+			     m->track[i].ch->quantity == EG_QUANTITY_ENERGY;
+		size_t worse = gauge ? k : i;
+
+		if (m->account[i] >= 0 && m->account[k] == m->account[i])
+			m->account[worse] = m->est_account[worse] = -1;
+	}
 }
 
 /* Who makes the total while all is well, and which ledger accounts the tracks feed. */
@@ -370,7 +396,8 @@ static int make_accounts(struct eg_meter *m)
 		const struct eg_channel *ch = m->track[i].ch;
 
 		m->account[i] = m->est_account[i] = -1;
-		if (m->role[i].role == EG_ROLE_CROSSCHECK)
+		/* Rails of one device overlap as they like: they have no account. */
+		if (m->role[i].role == EG_ROLE_CROSSCHECK || ch->component == EG_COMPONENT_RAIL)
 			continue;
 		m->account[i] = eg_ledger_account(m->ledger, ch->device, ch->component,
 						  ch->provenance);
@@ -378,6 +405,7 @@ static int make_accounts(struct eg_meter *m)
 						      EG_PROVENANCE_ESTIMATED);
 		if (m->account[i] < 0 || m->est_account[i] < 0)
 			return -ENOMEM;
+		leave_one_feeder(m, i);
 	}
 	return 0;
 }
@@ -427,6 +455,7 @@ static int apply_defaults(struct eg_meter *m)
 
 	if (!c->interval_ns)
 		c->interval_ns = EG_NSEC_PER_SEC;
+	c->interval_ns = EG_MIN(c->interval_ns, EG_INTERVAL_MAX_NS);
 	if (!c->integrate.gap_ns)
 		c->integrate.gap_ns = def.gap_ns;
 	if (!c->integrate.hold_max_ns)
@@ -474,13 +503,13 @@ static int check_selection(struct eg_meter *m, const struct eg_driver *const *dr
 {
 	const char *unused;
 
-	/* A driver that was not opened can still be named. */
+	/* A driver that is not here can still be named. */
 	for (size_t i = 0; drivers[i]; i++)
 		eg_select_driver(&m->select, drivers[i]->name);
 	unused = eg_select_unused(&m->select);
 	if (!unused)
 		return 0;
-	snprintf(m->why, sizeof(m->why), "no driver, channel or component matches '%s'", unused);
+	snprintf(m->why, sizeof(m->why), "no driver or component matches '%s'", unused);
 	return -EINVAL;
 }
 
@@ -508,12 +537,12 @@ int eg_meter_open(const struct eg_env *env, const struct eg_driver *const *drive
 		r = apply_defaults(m);
 	if (r == 0)
 		r = check_settings(m, drivers);
+	if (r == 0) /* before anything is opened: what hangs then would still use env */
+		r = check_selection(m, drivers);
 	if (r == 0)
 		r = open_drivers(m, drivers);
 	if (r == 0)
 		r = make_tracks(m);
-	if (r == 0)
-		r = check_selection(m, drivers);
 	if (r == 0)
 		r = make_accounts(m);
 	if (r == 0)
@@ -687,11 +716,19 @@ static void spread_state(struct eg_meter *m, const struct slot *s)
 		}
 }
 
+/* How long the machine has slept so far. Two clocks are read one after the other: a thread that is
+ * put off in between (a throttled container) would see a sleep that never was, so it reads again. */
 static uint64_t suspended_ns(const struct eg_meter *m)
 {
-	uint64_t awake = eg_clock_awake_ns(&m->env->clock), boot = eg_clock_ns(&m->env->clock);
+	const struct eg_clock *clock = &m->env->clock;
+	uint64_t before = eg_clock_awake_ns(clock), boot, awake;
 
-	return boot > awake ? boot - awake : 0;
+	for (int tries = 0;; tries++, before = awake) {
+		boot = eg_clock_ns(clock);
+		awake = eg_clock_awake_ns(clock);
+		if (awake - before < EG_NSEC_PER_MSEC || tries == 10)
+			return boot > before ? boot - before : 0;
+	}
 }
 
 static void take_batch(struct eg_meter *m, struct slot *s)
@@ -721,17 +758,19 @@ static void *worker(void *arg)
 
 	pthread_mutex_lock(&m->lock);
 	while (!s->quit) {
-		if (!s->requested || s->busy) { /* busy: its attributes are being read */
+		uint64_t ticket = s->asked;
+
+		if (s->answered == ticket || s->busy) { /* busy: its attributes are being read */
 			pthread_cond_wait(&s->wake, &m->lock);
 			continue;
 		}
-		s->requested = false;
 		s->busy = true;
 		pthread_mutex_unlock(&m->lock);
 		s->drv->read(s->inst, &sink.sink, &s->diags);
 		note_state(s);
 		pthread_mutex_lock(&m->lock);
 		take_batch(m, s);
+		s->answered = ticket;
 		s->busy = s->late = false;
 		pthread_cond_broadcast(&m->done);
 	}
@@ -739,25 +778,30 @@ static void *worker(void *arg)
 	return NULL;
 }
 
-/* Are workers still at it that may yet answer in time? */
-static bool workers_pending(const struct eg_meter *m)
+/*
+ * Has a worker yet to answer this sample, and may it do so in time? One that answered and is busy
+ * for somebody else's sample is not waited for.
+ */
+static bool is_pending(const struct slot *s, uint64_t ticket)
 {
-	for (size_t i = 0; i < m->n_slots; i++) {
-		const struct slot *s = &m->slot[i];
+	return s->slow && !s->late && s->asked >= ticket && s->answered < ticket;
+}
 
-		if (s->slow && !s->late && (s->requested || s->busy))
+static bool workers_pending(const struct eg_meter *m, uint64_t ticket)
+{
+	for (size_t i = 0; i < m->n_slots; i++)
+		if (is_pending(&m->slot[i], ticket))
 			return true;
-	}
 	return false;
 }
 
 /* A late worker is not waited for again until it comes back: that is its back-off. */
-static void give_up_waiting(struct eg_meter *m)
+static void give_up_waiting(struct eg_meter *m, uint64_t ticket)
 {
 	for (size_t i = 0; i < m->n_slots; i++) {
 		struct slot *s = &m->slot[i];
 
-		if (!s->slow || s->late || !(s->requested || s->busy))
+		if (!is_pending(s, ticket))
 			continue;
 		s->late = true;
 		for (size_t c = 0; c < s->n; c++)
@@ -800,11 +844,11 @@ static void publish(struct eg_meter *m)
 void eg_meter_sample_locked(struct eg_meter *m, bool wait)
 {
 	struct inline_sink sink = {.sink.put = inline_put};
-	uint64_t awake_ns = eg_clock_awake_ns(&m->env->clock);
+	uint64_t ticket = ++m->ticket;
 	bool slow = false;
 
 	m->last_sample_ns = eg_clock_ns(&m->env->clock);
-	sink.suspended_ns = m->last_sample_ns > awake_ns ? m->last_sample_ns - awake_ns : 0;
+	sink.suspended_ns = suspended_ns(m);
 	for (size_t i = 0; i < m->n_slots; i++) {
 		struct slot *s = &m->slot[i];
 
@@ -813,7 +857,7 @@ void eg_meter_sample_locked(struct eg_meter *m, bool wait)
 		slow = true;
 		/* At an edge a read already under way does not count: its values are older. */
 		if (!s->busy || (wait && !s->late)) {
-			s->requested = true;
+			s->asked = ticket;
 			pthread_cond_signal(&s->wake);
 		}
 	}
@@ -829,12 +873,12 @@ void eg_meter_sample_locked(struct eg_meter *m, bool wait)
 			spread_state(m, s);
 		}
 	}
-	if (slow && wait && workers_pending(m)) {
+	if (slow && wait) {
 		struct timespec until = after(m->cfg.read_deadline_ns);
 
-		while (workers_pending(m))
+		while (workers_pending(m, ticket))
 			if (pthread_cond_timedwait(&m->done, &m->lock, &until) == ETIMEDOUT) {
-				give_up_waiting(m);
+				give_up_waiting(m, ticket);
 				break;
 			}
 	}
@@ -884,15 +928,16 @@ static void *sampling_thread(void *arg)
 	pthread_mutex_lock(&m->lock);
 	while (!m->quit) {
 		uint64_t now = eg_clock_ns(&m->env->clock);
-		uint64_t due = m->last_sample_ns + step;
+		struct timespec until;
 
 		/* A window's edge is a sample too: it puts the next one off. */
-		if (m->last_sample_ns == 0 || now >= due) {
+		if (m->last_sample_ns == 0 || now >= m->last_sample_ns + step) {
 			eg_meter_sample_locked(m, false);
-			continue;
+			now = eg_clock_ns(&m->env->clock);
 		}
-		struct timespec until = after(due - now);
-
+		/* Also where a sample takes longer than the interval, others get their turn. */
+		until = after(now + PAUSE_NS < m->last_sample_ns + step
+				      ? m->last_sample_ns + step - now : PAUSE_NS);
 		pthread_cond_timedwait(&m->done, &m->lock, &until);
 	}
 	pthread_mutex_unlock(&m->lock);

@@ -27,6 +27,7 @@
 #define EG_WINDOW_NAME_MAX 128
 #define EG_WINDOWS_MAX	   4096 /* open at once in one meter */
 #define EG_UNITS_MAX	   8	/* kinds of units of work in one window */
+#define EG_INTERVAL_MAX_NS (3600 * EG_NSEC_PER_SEC)
 
 struct eg_meter_config {
 	bool allow_estimates;
@@ -36,9 +37,11 @@ struct eg_meter_config {
 	 * NULL or "": all.
 	 */
 	const char *select;
-	uint64_t interval_ns; /* sampling asked for; 0: the default of 1 s (agent, libraries) */
+	/* Sampling asked for, at most EG_INTERVAL_MAX_NS; 0: the default of 1 s (agent, libraries). */
+	uint64_t interval_ns;
 	struct eg_integrate_config integrate; /* all 0: defaults */
-	const struct eg_setting *settings;    /* of drivers; borrowed until open returns */
+	/* Of drivers. Borrowed until open returns; for good where close gives the meter back. */
+	const struct eg_setting *settings;
 	size_t n_settings;
 	uint64_t open_deadline_ns; /* a driver that takes longer to open: sensor_timeout; 0: 5 s */
 	uint64_t read_deadline_ns; /* wait for slow drivers at a window's edge; 0: 1 s */

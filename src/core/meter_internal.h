@@ -30,10 +30,11 @@ struct slot {
 	int32_t *track;	  /* of each channel: index in m->track, -1 not selected */
 	bool slow;	  /* has a worker */
 
-	/* The worker's side. `requested`, `busy`, `late` are under m->lock. */
+	/* The worker's side. `asked`, `answered`, `busy`, `late` are under m->lock. */
 	pthread_t thread;
 	pthread_cond_t wake;
-	bool has_thread, requested, busy, late, quit;
+	bool has_thread, busy, late, quit;
+	uint64_t asked, answered; /* tickets: of the last sample that wants it, and it served */
 	struct batch_item *batch;
 	size_t n_batch, batch_lost;
 	uint32_t *flags; /* of each channel, after the last read */
@@ -96,6 +97,7 @@ struct eg_meter {
 	struct window *windows;
 	size_t n_windows;
 	uint64_t last_sample_ns;
+	uint64_t ticket; /* of the last sample begun */
 
 	bool has_sampler, quit;
 	pthread_t sampler;

@@ -86,7 +86,7 @@ bool eg_select_channel(struct eg_select *s, const char *driver, const char *doma
 		if (fnmatch(p, driver, 0) != 0 && fnmatch(p, full, 0) != 0 &&
 		    fnmatch(p, eg_component_word(component), 0) != 0)
 			continue;
-		s->item[i].used = true;
+		s->item[i].hit = true;
 		if (s->item[i].leave_out)
 			return false;
 		wanted = true;

@@ -17,7 +17,8 @@ struct eg_select {
 	struct {
 		char text[EG_CHANNEL_NAME_MAX];
 		bool leave_out;
-		bool used; /* matched a driver, a component word or a channel */
+		bool used; /* matched a driver or a component word */
+		bool hit;  /* matched a channel */
 	} item[EG_SELECT_MAX];
 	unsigned n, positive;
 };

@@ -20,12 +20,6 @@ uint64_t eg_track_anchor_ns(const struct eg_channel *ch)
 	return EG_MAX(10 * ch->update_ns, 10 * EG_NSEC_PER_MSEC);
 }
 
-static void add(uint64_t *total, uint64_t more)
-{
-	if (__builtin_add_overflow(*total, more, total))
-		*total = UINT64_MAX;
-}
-
 static void good_reading(struct eg_track *t, const struct eg_reading *r, uint64_t dt_ns)
 {
 	t->samples++;
@@ -49,6 +43,7 @@ static bool derive_power(struct eg_track *t, uint64_t t_ns, bool broken)
 	if (dt < eg_track_anchor_ns(t->ch))
 		return false;
 	t->uw = (uint64_t)((unsigned __int128)(t->uj - t->anchor_uj) * EG_NSEC_PER_SEC / dt);
+	t->uw_from_ns = t->anchor_t_ns;
 	t->have_uw = true;
 	w = (double)t->uw / 1e6;
 	t->p2s += w * w * (double)dt / 1e9;
@@ -94,8 +89,8 @@ static bool feed_counter(struct eg_track *t, const struct eg_reading *r, uint64_
 
 	if (s.event == EG_COUNTER_OLD)
 		return false;
-	add(&t->uj, s.uj);
-	add(&t->gap_ns, s.gap_ns);
+	t->uj = eg_add_sat(t->uj, s.uj);
+	t->gap_ns = eg_add_sat(t->gap_ns, s.gap_ns);
 	switch (s.event) {
 	case EG_COUNTER_WRAP:
 		t->wraps++;
@@ -165,9 +160,9 @@ static bool feed_gauge(struct eg_track *t, const struct eg_integrate_config *cfg
 
 	if (s.event == EG_INTEGRATE_OLD)
 		return false;
-	add(&t->uj, s.uj);
-	add(&t->est_uj, s.est_uj);
-	add(&t->gap_ns, s.gap_ns);
+	t->uj = eg_add_sat(t->uj, s.uj);
+	t->est_uj = eg_add_sat(t->est_uj, s.est_uj);
+	t->gap_ns = eg_add_sat(t->gap_ns, s.gap_ns);
 	integrate_diag(t, &s, diags);
 	t->suspends += s.event == EG_INTEGRATE_SUSPEND;
 	t->held += s.event == EG_INTEGRATE_HELD;
@@ -185,6 +180,7 @@ static bool feed_gauge(struct eg_track *t, const struct eg_integrate_config *cfg
 	}
 	good_reading(t, r, s.dt_ns);
 	t->uw = s.uw;
+	t->uw_from_ns = r->t_ns;
 	t->have_uw = true;
 	return true;
 }

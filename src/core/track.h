@@ -43,7 +43,7 @@ struct eg_track {
 	 * over at least anchor_min_ns, so that a step of the counter is no spike.
 	 */
 	bool have_uw;
-	uint64_t uw;
+	uint64_t uw, uw_from_ns; /* since when it holds */
 	uint64_t anchor_uj, anchor_t_ns;
 	bool anchored;
 

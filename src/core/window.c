@@ -56,47 +56,61 @@ static void set_mark(struct mark *k, const struct eg_track *t, uint64_t begin_ns
 			   .flags = t->flags};
 }
 
-void eg_windows_watch(struct eg_meter *m)
+/* Power over a stretch that began before the window is not its own. */
+static bool power_is_inside(const struct eg_track *t, const struct window *w)
+{
+	return t->have_uw && t->uw_from_ns >= w->begin_ns;
+}
+
+static void watch_channel(const struct window *w, const struct eg_track *t, struct mark *k)
+{
+	k->flags |= t->flags;
+	if (t->samples == k->samples)
+		return;
+	if (!k->based) {
+		uint32_t flags = k->flags;
+
+		/* What was read before the window and came late is no base either. */
+		set_mark(k, t, w->begin_ns);
+		k->flags = flags;
+		k->first_ok_ns = k->based ? t->ok_t_ns : 0;
+		return;
+	}
+	k->longest_dt_ns = EG_MAX(k->longest_dt_ns, t->longest_dt_ns);
+	if (power_is_inside(t, w)) {
+		k->max_uw = EG_MAX(k->max_uw, t->uw);
+		k->have_max = true;
+	}
+}
+
+/* The sum of the powers of the channels that make the total, where all of them are known now. */
+static void watch_total(const struct eg_meter *m, struct window *w)
 {
 	uint64_t total = 0;
-	bool have_total = false;
+	bool any = false;
 
-	for (size_t i = 0; m->windows && i < m->n; i++) {
+	for (size_t i = 0; i < m->n; i++) {
+		const struct eg_track *t = &m->track[i];
+
 		if (m->role[i].role != EG_ROLE_TOTAL)
 			continue;
-		have_total = m->track[i].have_uw;
-		if (!have_total)
-			break;
-		total += m->track[i].uw;
+		if (t->status != EG_STATUS_OK || !power_is_inside(t, w))
+			return;
+		total = eg_add_sat(total, t->uw);
+		any = true;
 	}
+	if (!any)
+		return;
+	w->max_total_uw = EG_MAX(w->max_total_uw, total);
+	w->have_max_total = true;
+}
+
+void eg_windows_watch(struct eg_meter *m)
+{
 	for (struct window *w = m->windows; w; w = w->next) {
-		for (size_t i = 0; i < m->n; i++) {
-			const struct eg_track *t = &m->track[i];
-			struct mark *k = &w->mark[i];
-
-			k->flags |= t->flags;
-			if (t->samples == k->samples)
-				continue;
-			if (!k->based) {
-				uint32_t flags = k->flags;
-
-				set_mark(k, t, t->ok_t_ns);
-				k->flags = flags;
-				k->first_ok_ns = t->ok_t_ns;
-				continue;
-			}
-			k->longest_dt_ns = EG_MAX(k->longest_dt_ns, t->longest_dt_ns);
-			/* Power over a stretch that began before the window is not its own. */
-			if (t->have_uw && (t->ch->quantity == EG_QUANTITY_POWER ||
-					   t->anchor_t_ns >= w->begin_ns + eg_track_anchor_ns(t->ch))) {
-				k->max_uw = EG_MAX(k->max_uw, t->uw);
-				k->have_max = true;
-			}
-		}
-		if (have_total && m->last_sample_ns > w->begin_ns) {
-			w->max_total_uw = EG_MAX(w->max_total_uw, total);
-			w->have_max_total = true;
-		}
+		for (size_t i = 0; i < m->n; i++)
+			watch_channel(w, &m->track[i], &w->mark[i]);
+		watch_total(m, w);
 	}
 	for (size_t i = 0; i < m->n; i++)
 		m->track[i].longest_dt_ns = 0;
@@ -269,6 +283,8 @@ static void fill_channel(const struct eg_meter *m, const struct window *w, size_
 	edges = open_edges_ns(t, k, w->begin_ns, end_ns);
 	c->gap_ns = EG_MIN(t->gap_ns - k->gap_ns + edges, seconds_ns);
 	c->flags = channel_flags(t, k, c, seconds_ns, edges && t->status != EG_STATUS_OK);
+	/* Readings that leave the whole window unknown (a reset, nonsense) are no value. */
+	c->has_value = c->has_value && (c->uj || c->est_uj || c->gap_ns < seconds_ns || !c->gap_ns);
 	if (!c->has_value)
 		return;
 	if (c->est_uj)
@@ -402,8 +418,8 @@ static int fill_total(struct eg_meter *m, const struct window *w, struct eg_resu
 		ch[n] = c->ch;
 		items[n++] = c->uncertainty;
 		res->has_total = true;
-		res->total_uj += c->uj + c->est_uj;
-		res->total_est_uj += c->est_uj;
+		res->total_uj = eg_add_sat(res->total_uj, eg_add_sat(c->uj, c->est_uj));
+		res->total_est_uj = eg_add_sat(res->total_est_uj, c->est_uj);
 		res->total_mean_w += c->mean_w;
 		res->total_provenance = EG_MAX(res->total_provenance, c->provenance);
 		res->flags |= c->flags;
@@ -496,8 +512,12 @@ int eg_meter_next(struct eg_meter *m, const char *name, const char *next, struct
 		r = -ENOENT;
 	if (r == 0) {
 		eg_meter_sample_locked(m, true);
+		/* Waiting for workers lets others in: either name may be another's now. */
+		if (strcmp(name, next) != 0)
+			r = check_new(m, next);
 		w = find_window(m, name);
-		r = *w ? make_result(m, *w, &res) : -ENOENT;
+		if (r == 0)
+			r = *w ? make_result(m, *w, &res) : -ENOENT;
 	}
 	if (r == 0) {
 		r = window_new(m, next, m->last_sample_ns);

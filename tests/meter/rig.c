@@ -57,10 +57,12 @@ static void rig_drv_read(struct eg_instance *inst, struct eg_sink *sink, struct 
 
 	while (atomic_load(&r->hang))
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	if (r->slow_ns)
+		nanosleep(&(struct timespec){.tv_nsec = r->slow_ns}, NULL);
 	r->reads++;
 	for (size_t i = 0; i < r->n; i++) {
 		const struct rig_channel *c = &r->c[i];
-		uint64_t now = r->clock.boot_ns, t = now - RIG_T0;
+		uint64_t now = r->clock.boot_ns - c->lag_ns, t = now - RIG_T0;
 		struct eg_reading rd = {.t_ns = now, .status = EG_STATUS_OK, .epoch = c->epoch};
 
 		if (c->absent)

@@ -23,6 +23,7 @@ struct rig_channel {
 	double gain;	  /* what the meter shows / the truth */
 	uint64_t offset;  /* of the counter at RIG_T0, raw units */
 	uint64_t phase_ns; /* of its refreshes */
+	uint64_t lag_ns;   /* its readings are so old when they come */
 	bool absent;	  /* reads give NO_DATA */
 	double bad_value; /* gauge: not 0: shown instead (NaN, negative) */
 	uint32_t epoch;
@@ -39,6 +40,7 @@ struct rig {
 	struct eg_meter *meter;
 	atomic_uint reads, opened;
 	atomic_int hang; /* read() does not end while it is set */
+	long slow_ns;	 /* read() takes so long */
 	atomic_int hang_open;
 	uint32_t flags;
 	double celsius;

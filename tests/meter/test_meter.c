@@ -423,6 +423,297 @@ static void hanging_open(void **state)
 	assert_int_equal(eg_meter_count(rig->meter), 1);
 }
 
+/* What was read before the window and comes late is no base: its step reaches back too far. */
+static void late_readings(void **state)
+{
+	struct rig_channel *c;
+	struct eg_result *res;
+
+	c = rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, "100W");
+	c->ch.update_ns = 0;
+	c->lag_ns = 5 * SECOND;
+	rig_open(rig, NULL);
+	rig_run(rig, 10 * SECOND, SECOND);
+	assert_int_equal(eg_meter_begin(rig->meter, "w"), 0);
+	rig_run(rig, 20 * SECOND, SECOND);
+	res = end("w");
+	assert_true(res->has_total);
+	assert_near((double)res->total_uj, 5e8, 124); /* from 10 s to 15 s */
+	assert_near((double)res->channel[0].gap_ns, 5e9, 1);
+	assert_near(res->channel[0].mean_w, 100, 0.01);
+	eg_result_free(res);
+}
+
+/* A reset that leaves the whole window unknown: no value, and no 0 in its place. */
+static void nothing_known(void **state)
+{
+	struct rig_channel *c;
+	struct eg_result *res;
+
+	c = rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, "100W");
+	rig_open(rig, NULL);
+	assert_int_equal(eg_meter_begin(rig->meter, "w"), 0);
+	rig_at(rig, 10 * SECOND);
+	c->epoch++;
+	res = end("w");
+	assert_false(res->has_total);
+	assert_false(res->channel[0].has_value);
+	assert_true(res->channel[0].gap_ns == 10 * SECOND);
+	assert_int_equal(res->channel[0].resets, 1);
+	eg_result_free(res);
+}
+
+/* The highest power is that of the window, also where a counter refreshes seldom. */
+static void max_is_inside(void **state)
+{
+	struct rig_channel *c;
+	struct eg_result *res;
+
+	/* 500 W up to 10 s, then 10 W */
+	c = rig_counter(rig, "gpu-0", "gpu-x", EG_COMPONENT_GPU,
+			"square low=10W high=500W period=20s");
+	c->ch.update_ns = SECOND / 10;
+	rig_open(rig, NULL);
+	rig_run(rig, 10 * SECOND, 300 * 1000000);
+	rig_at(rig, 10200 * 1000000ULL); /* nine refreshes short of a new power */
+	assert_int_equal(eg_meter_begin(rig->meter, "w"), 0);
+	rig_at(rig, 10300 * 1000000ULL);
+	eg_meter_sample(rig->meter, false);
+	rig_run(rig, 15 * SECOND, 1500 * 1000000ULL);
+	res = end("w");
+	assert_near(res->total_mean_w, 10, 1);
+	assert_near(res->channel[0].max_w, 10, 1);
+	assert_near(res->total_max_w, 10, 1);
+	eg_result_free(res);
+}
+
+static bool preempted;
+
+/* The thread is put off for 200 ms right after it read the clock. */
+static uint64_t preempted_awake(void *ctx)
+{
+	struct eg_manual_clock *c = ctx;
+	uint64_t now = c->boot_ns - c->suspended_ns;
+
+	if (preempted)
+		c->boot_ns += SECOND / 5;
+	preempted = false;
+	return now;
+}
+
+static void preempted_is_no_suspend(void **state)
+{
+	struct eg_clock_ops ops;
+	struct eg_result *res;
+
+	rig_gauge(rig, "gpu-0", "gpu-x", EG_COMPONENT_GPU, "100W");
+	ops = *rig->env.clock.ops;
+	ops.awake_ns = preempted_awake;
+	rig->env.clock.ops = &ops;
+	rig_open(rig, NULL);
+	assert_int_equal(eg_meter_begin(rig->meter, "w"), 0);
+	rig_at(rig, SECOND);
+	preempted = true;
+	eg_meter_sample(rig->meter, false);
+	assert_false(preempted);
+	rig_at(rig, 2 * SECOND);
+	res = end("w");
+	assert_near((double)res->total_uj, 2e8, 1);
+	assert_false(has_flag(res->flags, EG_FLAG_SUSPEND));
+	eg_result_free(res);
+}
+
+/* ---- drivers that are more than they should be ---- */
+
+#define MANY (EG_CHANNELS_MAX + 88)
+
+static struct eg_channel many[MANY];
+static size_t many_shown; /* what describe() says */
+static size_t many_read;  /* what read() gives */
+
+static int many_open(const struct eg_env *env, const struct eg_driver_config *cfg,
+		     struct eg_instance **ret)
+{
+	for (size_t i = 0; i < MANY; i++) {
+		many[i] = (struct eg_channel){.component = EG_COMPONENT_OUTLET,
+					      .quantity = EG_QUANTITY_ENERGY,
+					      .unit_num = 1,
+					      .unit_den = 1,
+					      .max_uw = 1000000000,
+					      .part_of = -1};
+		snprintf(many[i].domain, sizeof(many[i].domain), "c-%zu", i);
+		eg_copy(many[i].device, sizeof(many[i].device), many[i].domain);
+	}
+	*ret = (struct eg_instance *)many;
+	return 0;
+}
+
+static size_t many_describe(const struct eg_instance *inst, const struct eg_channel **ret)
+{
+	size_t n = many_shown;
+
+	many_shown = many_read;
+	*ret = many;
+	return n;
+}
+
+/* Channel i counts i + 1 joules a second. */
+static void many_read_all(struct eg_instance *inst, struct eg_sink *sink, struct eg_diags *diags)
+{
+	for (size_t i = 0; i < many_read; i++)
+		eg_sink_put(sink, i,
+			    &(struct eg_reading){.raw = (i + 1) * (rig->clock.boot_ns - RIG_T0) / 1000,
+						 .t_ns = rig->clock.boot_ns + i});
+}
+
+static void many_close(struct eg_instance *inst)
+{
+}
+
+static const struct eg_driver many_driver = {.name = "many",
+					     .open = many_open,
+					     .describe = many_describe,
+					     .read = many_read_all,
+					     .close = many_close};
+
+static void sum_of_many(size_t shown, size_t read, size_t kept)
+{
+	struct eg_result *res;
+
+	many_shown = shown;
+	many_read = read;
+	rig->drivers[0] = &many_driver;
+	rig_open(rig, NULL);
+	assert_int_equal(eg_meter_count(rig->meter), kept);
+	assert_int_equal(eg_meter_begin(rig->meter, "w"), 0);
+	rig_at(rig, 10 * SECOND);
+	res = end("w");
+	for (size_t i = 0; i < kept; i++)
+		assert_near((double)res->channel[i].uj, 10e6 * (double)(i + 1), 0);
+	eg_result_free(res);
+}
+
+/* Readings of channels above the ceiling go nowhere. */
+static void too_many_channels(void **state)
+{
+	sum_of_many(MANY, MANY, EG_CHANNELS_MAX);
+}
+
+/* More than when it was opened: the rest does not exist. */
+static void more_channels_later(void **state)
+{
+	sum_of_many(3, MANY, 3);
+}
+
+/* ---- sampling thread, and windows of several threads on a slow driver ---- */
+
+/* An interval shorter than a sample takes: everybody else still gets at the meter. */
+static void tiny_interval(void **state)
+{
+	struct eg_meter_config cfg = {.interval_ns = 1};
+
+	rig_gauge(rig, "gpu-0", "gpu-x", EG_COMPONENT_GPU, "100W");
+	rig->env.clock = eg_clock_system();
+	rig_open(rig, &cfg);
+	assert_int_equal(eg_meter_start(rig->meter), 0);
+	while (rig->reads < 10)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	assert_int_equal(eg_meter_begin(rig->meter, "w"), 0);
+	eg_result_free(end("w"));
+}
+
+/* One that does not fit the clock: it ends at its ceiling, and is not "always". */
+static void huge_interval(void **state)
+{
+	struct eg_meter_config cfg = {.interval_ns = UINT64_MAX};
+
+	rig_gauge(rig, "gpu-0", "gpu-x", EG_COMPONENT_GPU, "100W");
+	rig->env.clock = eg_clock_system();
+	rig_open(rig, &cfg);
+	assert_int_equal(eg_meter_start(rig->meter), 0);
+	while (rig->reads < 1)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+	assert_int_equal(rig->reads, 1);
+	assert_true(eg_meter_next_due(rig->meter, 5) == 5 + EG_INTERVAL_MAX_NS);
+}
+
+static void *begin_b(void *arg)
+{
+	return (void *)(intptr_t)eg_meter_begin(rig->meter, "b");
+}
+
+/* While one waits for a slow driver another takes the name: only one of them gets it. */
+static void name_taken_while_waiting(void **state)
+{
+	int r, other, taken = 0;
+	struct eg_result *res;
+	void *got;
+	pthread_t t;
+
+	rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, "100W");
+	rig->driver.blocking_ns = SECOND;
+	rig_open(rig, NULL);
+	for (int i = 0; i < 40; i++) {
+		unsigned reads = rig->reads;
+
+		rig_at(rig, (uint64_t)(i + 1) * SECOND);
+		assert_int_equal(eg_meter_begin(rig->meter, "a"), 0);
+		atomic_store(&rig->hang, 1);
+		assert_int_equal(pthread_create(&t, NULL, begin_b, NULL), 0);
+		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+		res = NULL;
+		atomic_store(&rig->hang, 0);
+		r = eg_meter_next(rig->meter, "a", "b", &res);
+		pthread_join(t, &got);
+		other = (int)(intptr_t)got;
+		assert_true((r == 0 && other == -EEXIST) || (r == -EEXIST && other == 0));
+		taken += r != 0;
+		eg_result_free(res);
+		eg_result_free(end("b"));
+		assert_int_equal(eg_meter_cancel(rig->meter, "b"), -ENOENT);
+		assert_int_equal(eg_meter_cancel(rig->meter, "a"), r ? 0 : -ENOENT);
+		assert_true(rig->reads > reads);
+	}
+	print_message("# the name was taken by the other %d of 40 times\n", taken);
+}
+
+static void *one_begin(void *arg)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "%d", (int)(intptr_t)arg);
+	return (void *)(intptr_t)eg_meter_begin(rig->meter, name);
+}
+
+/*
+ * Threads that come one after the other, each while the driver is being read: everybody waits for
+ * his own reading, not for those that others ask for meanwhile, which would take too long.
+ */
+static void many_wait(void **state)
+{
+	struct eg_meter_config cfg = {.read_deadline_ns = SECOND};
+	EG_CLEANUP(eg_diags_free) struct eg_diags diags = {0};
+	pthread_t t[16];
+
+	rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, "100W");
+	rig->driver.blocking_ns = SECOND;
+	rig->slow_ns = 100000000;
+	rig_open(rig, &cfg);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(t); i++) {
+		assert_int_equal(pthread_create(&t[i], NULL, one_begin, (void *)(intptr_t)i), 0);
+		nanosleep(&(struct timespec){.tv_nsec = 90000000}, NULL);
+	}
+	for (size_t i = 0; i < EG_ARRAY_SIZE(t); i++) {
+		void *r;
+
+		pthread_join(t[i], &r);
+		assert_null(r);
+	}
+	assert_int_equal(eg_meter_diags(rig->meter, &diags), 0);
+	assert_int_equal(diags.n, 0); /* no time-out */
+}
+
 /* ---- totals, ledger, selection ---- */
 
 static void boundaries(void **state)
@@ -484,6 +775,55 @@ static void ledger_accounts(void **state)
 	assert_int_equal(a[1].provenance, EG_PROVENANCE_ESTIMATED);
 	assert_int_equal(a[1].uj, 0);
 	free(a);
+}
+
+/* Inside psys nobody is a cross-check, and yet the account is fed once. */
+static void accounts_of_parts(void **state)
+{
+	struct eg_account *a;
+	size_t n, packages = 0;
+
+	rig_counter(rig, "psys", "node", EG_COMPONENT_PSYS, "35W");
+	rig_gauge(rig, "gauge", "cpu-0", EG_COMPONENT_PACKAGE, "20W");
+	rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, "20W")->ch.update_ns = 0;
+	rig_counter(rig, "again", "cpu-0", EG_COMPONENT_PACKAGE, "20W")->ch.update_ns = 0;
+	rig_gauge(rig, "VDD_IN", "ina-1", EG_COMPONENT_RAIL, "8W");
+	rig_gauge(rig, "VDD_CPU", "ina-1", EG_COMPONENT_RAIL, "3W");
+	rig_open(rig, NULL);
+	eg_meter_sample(rig->meter, true);
+	rig_run(rig, 60 * SECOND, SECOND);
+	eg_meter_sample(rig->meter, true);
+	assert_int_equal(eg_meter_accounts(rig->meter, &a, &n), 0);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_not_equal(a[i].component, EG_COMPONENT_RAIL);
+		if (a[i].component != EG_COMPONENT_PACKAGE ||
+		    a[i].provenance != EG_PROVENANCE_MEASURED)
+			continue;
+		assert_near((double)a[i].uj, 20e6 * 60, 62);
+		packages++;
+	}
+	assert_int_equal(packages, 1);
+	free(a);
+}
+
+/* A channel that is not there is named; a select that names nothing at all is refused unopened. */
+static void selection_misses(void **state)
+{
+	struct eg_meter_config cfg = {.select = "rig/pakage-0,dram"};
+	EG_CLEANUP(eg_diags_free) struct eg_diags diags = {0};
+	struct eg_meter *m;
+
+	rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, "20W");
+	rig_open(rig, &cfg);
+	assert_int_equal(eg_meter_count(rig->meter), 0);
+	assert_int_equal(eg_meter_diags(rig->meter, &diags), 0);
+	assert_int_equal(diags.n, 1);
+	assert_int_equal(diags.items[0].code, EG_DIAG_CONFIG);
+	assert_string_equal(diags.items[0].subject, "rig/pakage-0");
+	cfg.select = "nonsense";
+	assert_int_equal(rig->opened, 1);
+	assert_int_equal(eg_meter_open(&rig->env, rig->drivers, &cfg, &m, NULL), -EINVAL);
+	assert_int_equal(rig->opened, 1);
 }
 
 static void selection(void **state)
@@ -725,8 +1065,13 @@ int main(void)
 		T(counters_exact), T(windows_sum),	T(window_errors),
 		T(thousand_open),  T(vanish_and_return), T(gauge_held), T(gauge_epochs),
 		T(bad_readings),   T(suspend),		T(driver_says),
+		T(late_readings),  T(nothing_known),	T(max_is_inside),
+		T(preempted_is_no_suspend),		T(too_many_channels),
+		T(more_channels_later),			T(tiny_interval),
+		T(huge_interval),  T(name_taken_while_waiting),		T(many_wait),
 		T(hanging_read),   T(hanging_open),	T(boundaries),	T(cross_checks),
-		T(ledger_accounts), T(selection),	T(estimates_need_leave),
+		T(ledger_accounts), T(accounts_of_parts), T(selection),
+		T(selection_misses), T(estimates_need_leave),
 		T(snapshots),	   cmocka_unit_test(honest),
 	};
 
