@@ -36,7 +36,7 @@ static const char cure_guest[] =
 struct event_kind {
 	const char *pmu, *event, *word;
 	enum eg_component component;
-	enum { PER_PACKAGE, PER_MACHINE, PER_CORE } scope;
+	enum { PER_PACKAGE, PLATFORM, PER_CORE } scope;
 	uint64_t max_watts;
 	const char *option;
 };
@@ -48,7 +48,7 @@ static const struct event_kind kinds[] = {
 	{"power", "energy-gpu", "uncore", EG_COMPONENT_UNCORE, PER_PACKAGE, 200,
 	 "package_max_watts"},
 	{"power", "energy-ram", "dram", EG_COMPONENT_DRAM, PER_PACKAGE, 200, "dram_max_watts"},
-	{"power", "energy-psys", "psys", EG_COMPONENT_PSYS, PER_MACHINE, 1000, "psys_max_watts"},
+	{"power", "energy-psys", "psys", EG_COMPONENT_PSYS, PLATFORM, 1000, "psys_max_watts"},
 	{"power_core", "energy-core", "core", EG_COMPONENT_CORE, PER_CORE, 500,
 	 "package_max_watts"},
 };
@@ -197,10 +197,13 @@ static void name_channel(struct eg_channel *ch, const struct event_kind *k, cons
 {
 	char die[24] = "";
 
-	if (k->scope == PER_MACHINE) {
+	if (k->scope == PLATFORM) {
+		/* As powercap names them: psys, then psys-N of the other packages. */
 		ch->boundary = EG_BOUNDARY_NODE;
-		eg_copy(ch->domain, sizeof(ch->domain), k->word);
-		eg_copy(ch->device, sizeof(ch->device), "node");
+		if (p->package)
+			snprintf(die, sizeof(die), "-%u", p->package);
+		snprintf(ch->domain, sizeof(ch->domain), "%s%s", k->word, die);
+		eg_copy(ch->device, sizeof(ch->device), p->package ? ch->domain : "node");
 		return;
 	}
 	ch->boundary = EG_BOUNDARY_COMPONENT;
@@ -320,11 +323,12 @@ static void add_event(struct setup *s, const struct event_kind *k, uint32_t type
 		EG_MAX(like.resolution_uj, (like.unit_num + like.unit_den - 1) / like.unit_den);
 	like.max_uw = max_power_uw(s, k);
 	for (size_t i = 0; i < s->n_places; i++) {
-		if (!s->places[i].use)
-			continue;
-		add_counter(s, k, &s->places[i], &like, &event);
-		if (k->scope == PER_MACHINE)
-			break;
+		bool again = false; /* the platform of a package that another die has shown */
+
+		for (size_t j = 0; j < i && k->scope == PLATFORM; j++)
+			again |= s->places[j].package == s->places[i].package;
+		if (s->places[i].use && !again)
+			add_counter(s, k, &s->places[i], &like, &event);
 	}
 }
 

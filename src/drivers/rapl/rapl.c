@@ -365,8 +365,8 @@ static uint64_t option_uw(const struct scan *s, const char *name)
  */
 static uint64_t max_power_uw(const struct scan *s, const struct zone *z, uint64_t fallback_uw)
 {
-	uint64_t most = 0;
-	bool unlimited = false;
+	uint64_t most = 0, enabled;
+	bool unlimited = zone_u64(s->env, z, "enabled", &enabled) == 0 && enabled == 0;
 
 	for (unsigned i = 0; i < CONSTRAINTS_MAX; i++) {
 		static const char *const what[] = {"max_power_uw", "power_limit_uw"};
@@ -406,7 +406,7 @@ static void name_channel(struct eg_channel *ch, const struct zone *z)
 	if (z->name.kind == EG_RAPL_PSYS) {
 		ch->boundary = EG_BOUNDARY_NODE;
 		eg_copy(ch->domain, sizeof(ch->domain), z->text);
-		eg_copy(ch->device, sizeof(ch->device), "node");
+		eg_copy(ch->device, sizeof(ch->device), z->name.number ? z->text : "node");
 		return;
 	}
 	ch->boundary = EG_BOUNDARY_COMPONENT;

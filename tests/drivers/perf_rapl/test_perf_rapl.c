@@ -81,23 +81,24 @@ static void two_sockets(struct tree *t)
 
 static void whole_list(void **state)
 {
-	static const uint64_t raw[] = {101, 201, 100, 200, 103, 203, 102, 202, 104};
-	static const uint64_t max_w[] = {500, 500, 500, 500, 200, 200, 200, 200, 1000};
+	static const uint64_t raw[] = {101, 201, 100, 200, 103, 203, 102, 202, 104, 204};
+	static const uint64_t max_w[] = {500, 500, 500, 500, 200, 200, 200, 200, 1000, 1000};
 	static const char *const device[] = {"cpu-0", "cpu-3", "cpu-0", "cpu-3", "cpu-0",
-					     "cpu-3", "cpu-0", "cpu-3", "node"};
+					     "cpu-3", "cpu-0", "cpu-3", "node",  "psys-3"};
 	struct tree *t = machine();
 
 	two_sockets(t);
 	assert_int_equal(eg_driver_perf_rapl.probe(&t->env), 0);
 	assert_int_equal(tree_open(t), 0);
-	tree_expect(t, "package-0 package-3 core-0 core-3 uncore-0 uncore-3 dram-0 dram-3 psys");
+	tree_expect(t, "package-0 package-3 core-0 core-3 uncore-0 uncore-3 dram-0 dram-3 psys "
+		       "psys-3");
 	tree_read(t);
-	assert_int_equal(t->n_readings, 9);
+	assert_int_equal(t->n_readings, 10);
 	for (size_t i = 0; i < t->n; i++) {
 		const struct eg_channel *ch = &t->ch[i];
 
 		assert_string_equal(ch->device, device[i]);
-		assert_int_equal(ch->boundary, i == 8 ? EG_BOUNDARY_NODE : EG_BOUNDARY_COMPONENT);
+		assert_int_equal(ch->boundary, i >= 8 ? EG_BOUNDARY_NODE : EG_BOUNDARY_COMPONENT);
 		assert_int_equal(ch->source, EG_SOURCE_RAPL);
 		assert_int_equal(ch->quantity, EG_QUANTITY_ENERGY);
 		assert_int_equal(ch->provenance, EG_PROVENANCE_MEASURED);
@@ -276,7 +277,7 @@ static void refused(void **state)
 		refusal = r[i].err;
 		t->env.perf_open = refuse;
 		assert_int_equal(tree_open(t), r[i].err);
-		assert_int_equal(t->diags.n, 9);
+		assert_int_equal(t->diags.n, 10);
 		for (size_t j = 0; j < t->diags.n; j++) {
 			assert_int_equal(t->diags.items[j].code, r[i].code);
 			assert_non_null(strstr(t->diags.items[j].cure, r[i].cure));
@@ -418,7 +419,7 @@ static void every_call_fails(void **state)
 		t->calls = 0;
 		t->fail_nth = i;
 		if (tree_open(t) == 0) {
-			whole += t->n == 9;
+			whole += t->n == 10;
 			tree_read(t);
 			assert_int_equal(t->n_readings, t->n);
 			for (size_t j = 0; j < t->n; j++)

@@ -177,7 +177,9 @@ static void dies_and_platforms(void **state)
 	tree_expect(t, "package-0-die-0 dram-0-die-0 package-0-die-1 dram-0-die-1 psys psys-1");
 	assert_string_equal(t->ch[0].device, "cpu-0-die-0");
 	assert_string_equal(t->ch[3].device, "cpu-0-die-1");
-	assert_string_equal(t->ch[5].device, "node");
+	/* Two platforms are two things: as one account, one of them would pass for the machine. */
+	assert_string_equal(t->ch[4].device, "node");
+	assert_string_equal(t->ch[5].device, "psys-1");
 	assert_int_equal(t->diags.n, 0);
 	tree_free(t);
 }
@@ -697,9 +699,13 @@ static void ceilings(void **state)
 	constraint(t, "intel-rapl:2:0", 0, "power_limit_uw", "0");
 	constraint(t, "intel-rapl:0:0", 0, "max_power_uw", "41250000");
 	constraint(t, "intel-rapl:1", 2, "power_limit_uw", "1200000000");
+	/* A limit that is switched off holds nothing back. */
+	constraint(t, "intel-rapl:2:1", 0, "power_limit_uw", "20000000");
+	tree_put(t, PC "/intel-rapl:2:1/enabled", "0\n");
 	assert_int_equal(tree_open(t), 0);
 	assert_true(t->ch[tree_find(t, "package-1")].max_uw == 96000000);
 	assert_true(t->ch[tree_find(t, "package-0")].max_uw == 500000000);
+	assert_true(t->ch[tree_find(t, "core-0")].max_uw == 500000000);
 	assert_true(t->ch[tree_find(t, "dram-0")].max_uw == 200000000);
 	assert_true(t->ch[tree_find(t, "dram-1")].max_uw == 61875000);
 	assert_true(t->ch[tree_find(t, "psys")].max_uw == 1800000000);
