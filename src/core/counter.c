@@ -117,9 +117,13 @@ static struct eg_counter_step next_step(struct eg_counter *c, const struct eg_ch
 			step.gap_ns = slept;
 		else
 			step.event = EG_COUNTER_AMBIGUOUS;
-	} else if (step.event == EG_COUNTER_RESET && ch->zero_based && raw <= limit) {
-		known = true;
-		delta = raw;
+	} else if (step.event == EG_COUNTER_RESET && ch->zero_based) {
+		/*
+		 * A value below the last one proves the start from zero. One above it after a new epoch
+		 * may be either; the difference is in it both ways.
+		 */
+		delta = raw < c->raw ? raw : raw - c->raw;
+		known = delta <= limit;
 	}
 	if (known)
 		step.uj = eg_scale_carry(delta, ch->unit_num, ch->unit_den, &c->rem);

@@ -261,9 +261,9 @@ static void test_epoch_change_is_a_reset(void **state)
 	feed(&c, &ch, 100 * W, SEC);
 	expect(feed_epoch(&c, &ch, 200 * W, 2 * SEC, 0, 1), EG_COUNTER_RESET, 0, SEC);
 	expect(feed_epoch(&c, &ch, 300 * W, 3 * SEC, 0, 1), EG_COUNTER_STEP, 100 * W, 0);
-	/* Zero-based: what it shows was used since, though it is more than before. */
+	/* Zero-based: more than before is so much more used, whether it began at zero or went on. */
 	feed(&g, &gpu, 1000, SEC);
-	expect(feed_epoch(&g, &gpu, 40000, 2 * SEC, 0, 1), EG_COUNTER_RESET, 40 * W, SEC);
+	expect(feed_epoch(&g, &gpu, 40000, 2 * SEC, 0, 1), EG_COUNTER_RESET, 39 * W, SEC);
 	/* More than the time allows was used before the gap: nothing is added. */
 	expect(feed_epoch(&g, &gpu, 40000000, 3 * SEC, 0, 2), EG_COUNTER_RESET, 0, SEC);
 }
@@ -452,6 +452,8 @@ static struct eg_counter_step model(const struct eg_channel *ch, const struct eg
 		       (u128)2 * ch->resolution_uj;
 	u128 limit = most_uj * ch->unit_den / ch->unit_num + 1;
 	__int128 fits[2] = {0};
+	bool since_zero;
+	uint64_t since;
 	unsigned n = 0;
 
 	if (m && (c->raw >= m || raw >= m))
@@ -471,15 +473,17 @@ static struct eg_counter_step model(const struct eg_channel *ch, const struct eg
 		else if (raw > c->raw)
 			s.event = EG_COUNTER_IMPLAUSIBLE;
 	}
+	since = raw < c->raw ? raw : raw - c->raw;
+	since_zero = s.event == EG_COUNTER_RESET && ch->zero_based && since <= limit;
 	if (s.event == EG_COUNTER_STEP || s.event == EG_COUNTER_WRAP)
 		s.gap_ns = 0;
-	else if (s.event == EG_COUNTER_RESET && ch->zero_based && raw <= limit)
-		fits[0] = raw;
+	else if (since_zero)
+		fits[0] = since;
 	else
 		fits[0] = 0;
 	s.uj = (uint64_t)(((u128)fits[0] * ch->unit_num + c->rem) / ch->unit_den);
 	if (s.event != EG_COUNTER_STEP && s.event != EG_COUNTER_WRAP &&
-	    !(s.event == EG_COUNTER_RESET && ch->zero_based && raw <= limit))
+	    !since_zero)
 		s.uj = 0;
 	return s;
 }
