@@ -68,6 +68,11 @@ struct ergon_metrics {
 		char device[96];
 		uint64_t uj;
 	} gpu[ERGON_DEVICES_MAX];
+	/** The weakest in the total: "measured", "modeled" or "estimated"; NULL: the backend does not
+	 *  say. Static. */
+	const char *provenance;
+	uint64_t estimated_uj; /* held part of the total */
+	uint64_t gap_ns; /* longest time inside that one of its channels could not tell */
 };
 
 /** A program's own backend. Every function gets `user`; it may be called from any thread. */
@@ -123,7 +128,7 @@ struct ergon_crosscheck {
 	size_t size;
 	struct ergon_metrics primary, secondary;
 	int has_difference;	   /* both have a total */
-	double difference_percent; /* secondary against primary */
+	double difference_percent; /* secondary against primary; infinite against 0 */
 	uint64_t joint_uncertainty_uj;
 	int agree;		   /* difference within the joint uncertainty */
 	uint64_t primary_overhead_ns, secondary_overhead_ns; /* spent in start and stop */

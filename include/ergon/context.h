@@ -50,7 +50,7 @@ ERGON_API int ergon_open(const struct ergon_options *options,
 			 ergon_context **ret) ERGON_MUST_CHECK;
 
 /**
- * Closes it, with its windows and handles. Takes NULL. In a forked child it releases nothing.
+ * Closes it, with its windows. Trackings and validations are stopped before. Takes NULL. In a forked child it releases nothing.
  * Threads and blocking: no other call on this context may be running; ends its threads.
  * Since: 0.1.
  */

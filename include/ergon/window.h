@@ -50,7 +50,11 @@ ERGON_API int ergon_window_peek(ergon_window *window, ergon_result **ret) ERGON_
  */
 ERGON_API int ergon_window_add_units(ergon_window *window, const char *unit, uint64_t count);
 
-/** What the machine used since the context was opened. As ergon_window_end(). Since: 0.1. */
+/**
+ * What the machine used since the context was opened. Each channel's energy never falls; which
+ * channels make the total may change when one of them stops answering, as in every window.
+ * As ergon_window_end(). Since: 0.1.
+ */
 ERGON_API int ergon_totals(ergon_context *ctx, ergon_result **ret) ERGON_MUST_CHECK;
 
 /** Takes NULL. Since: 0.1. */

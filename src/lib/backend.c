@@ -45,27 +45,35 @@ void lib_backends_init(ergon_context *ctx)
 		add_builtin(ctx, eg_drivers[i]->name, eg_drivers[i], false);
 }
 
+/* Index of a backend, or -ENOENT; the context's lock is held. */
+static int index_of(const ergon_context *ctx, const char *name)
+{
+	for (size_t i = 0; name && i < ctx->n_backends; i++)
+		if (strcmp(ctx->backend[i].name, name) == 0)
+			return (int)i;
+	return -ENOENT;
+}
+
 /* Copies the entry out, so that it is used without the lock. */
 static int find_backend(ergon_context *ctx, const char *name, struct backend *ret, size_t *ret_index)
 {
-	int r = -ENOENT;
+	int i;
 
 	pthread_mutex_lock(&ctx->lock);
-	for (size_t i = 0; i < ctx->n_backends; i++)
-		if (strcmp(ctx->backend[i].name, name) == 0) {
-			*ret = ctx->backend[i];
-			if (ret_index)
-				*ret_index = i;
-			r = 0;
-		}
+	i = index_of(ctx, name);
+	if (i >= 0) {
+		*ret = ctx->backend[i];
+		if (ret_index)
+			*ret_index = (size_t)i;
+	}
 	pthread_mutex_unlock(&ctx->lock);
-	return r;
+	return EG_MIN(i, 0);
 }
 
 int ergon_backend_register(ergon_context *ctx, const char *name,
 			   const struct ergon_backend_ops *ops, void *user)
 {
-	struct backend known, *b;
+	struct backend *b;
 	int r = lib_check(ctx);
 
 	if (r < 0)
@@ -74,10 +82,11 @@ int ergon_backend_register(ergon_context *ctx, const char *name,
 	    !ops || ops->size < sizeof(*ops) || !ops->is_available || !ops->get_info ||
 	    !ops->start_tracking || !ops->stop_tracking)
 		return -EINVAL;
-	if (find_backend(ctx, name, &known, NULL) == 0)
-		return -EEXIST;
 	pthread_mutex_lock(&ctx->lock);
-	r = ctx->n_backends == BACKENDS_MAX ? -ENOSPC : 0;
+	if (index_of(ctx, name) >= 0)
+		r = -EEXIST;
+	else if (ctx->n_backends == BACKENDS_MAX)
+		r = -ENOSPC;
 	if (r == 0) {
 		b = &ctx->backend[ctx->n_backends];
 		*b = (struct backend){.ops = *ops, .user = user};
@@ -122,7 +131,7 @@ static bool available(ergon_context *ctx, const struct backend *b)
 
 static enum ergon_method method_of(const struct eg_channel *ch)
 {
-	if (ch->provenance == EG_PROVENANCE_ESTIMATED)
+	if (ch->provenance != EG_PROVENANCE_MEASURED)
 		return ERGON_METHOD_ESTIMATION;
 	return ch->quantity == EG_QUANTITY_ENERGY ? ERGON_METHOD_HARDWARE_COUNTER
 						  : ERGON_METHOD_POWER_POLLING;
@@ -205,7 +214,7 @@ static void choose(ergon_context *ctx, size_t index, const char *why)
 {
 	pthread_mutex_lock(&ctx->lock);
 	ctx->selected = index;
-	eg_copy(ctx->why, sizeof(ctx->why), why);
+	ctx->why = why;
 	pthread_mutex_unlock(&ctx->lock);
 }
 
@@ -255,11 +264,16 @@ int ergon_backend_select(ergon_context *ctx, const char *name)
 
 const char *ergon_backend_get_selected(ergon_context *ctx, const char **ret_why)
 {
+	const char *name;
+
 	if (lib_check(ctx) < 0)
 		return NULL;
+	pthread_mutex_lock(&ctx->lock);
 	if (ret_why)
 		*ret_why = ctx->why;
-	return ctx->backend[ctx->selected].name;
+	name = ctx->backend[ctx->selected].name;
+	pthread_mutex_unlock(&ctx->lock);
+	return name;
 }
 
 /* ---- tracking ---- */
@@ -304,6 +318,8 @@ static void add_channel(struct ergon_metrics *m, const struct eg_result_channel 
 
 	m->present |= ERGON_METRIC_TOTAL | ERGON_METRIC_UNCERTAINTY;
 	m->total_uj += uj;
+	m->estimated_uj += c->est_uj;
+	m->gap_ns = EG_MAX(m->gap_ns, c->gap_ns);
 	m->method = EG_MAX(m->method, method_of(c->ch));
 	switch (c->ch->component) {
 	case EG_COMPONENT_GPU:
@@ -342,6 +358,7 @@ static int fill_metrics(const struct backend *b, const struct eg_result *res,
 	eg_autofree struct eg_boundary_out *out = calloc(res->n + 1, sizeof(*out));
 	eg_autofree const struct eg_channel **ch = calloc(res->n + 1, sizeof(*ch));
 	eg_autofree struct eg_uncertainty *items = calloc(res->n + 1, sizeof(*items));
+	enum eg_provenance weakest = EG_PROVENANCE_MEASURED;
 	struct eg_uncertainty total;
 	size_t n = 0;
 
@@ -358,10 +375,12 @@ static int fill_metrics(const struct backend *b, const struct eg_result *res,
 		if (out[i].role != EG_ROLE_TOTAL)
 			continue;
 		add_channel(m, &res->channel[i]);
+		weakest = EG_MAX(weakest, res->channel[i].provenance);
 		ch[n] = res->channel[i].ch;
 		items[n++] = res->channel[i].uncertainty;
 	}
 	if (n) {
+		m->provenance = eg_provenance_word(weakest);
 		eg_uncertainty_total(ch, items, n, &total);
 		m->uncertainty_uj = total.total_uj;
 	}
@@ -464,7 +483,7 @@ int ergon_validation_stop(ergon_validation *v, struct ergon_crosscheck *ret)
 		diff = a > b ? a - b : b - a;
 		c.joint_uncertainty_uj = c.primary.uncertainty_uj + c.secondary.uncertainty_uj;
 		c.agree = diff <= c.joint_uncertainty_uj;
-		c.difference_percent = a ? ((double)b - (double)a) / (double)a * 100 : 0;
+		c.difference_percent = a == b ? 0 : ((double)b - (double)a) / (double)a * 100;
 	}
 	if (!c.agree) {
 		snprintf(detail, sizeof(detail),

@@ -140,6 +140,8 @@ int ergon_channel_read(ergon_context *ctx, const char *name, ergon_reading **ret
 
 	if (r < 0)
 		return r;
+	if (!name)
+		return -ENOENT;
 	n = eg_meter_count(ctx->meter);
 	for (i = 0; i < n && strcmp(eg_meter_channel_name(ctx->meter, i), name) != 0; i++)
 		;

@@ -41,7 +41,7 @@ struct ergon_context {
 	struct backend backend[BACKENDS_MAX];
 	size_t n_backends;
 	size_t selected;
-	char why[128];
+	const char *why; /* static text */
 	uint64_t hidden; /* names given out */
 };
 

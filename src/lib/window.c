@@ -62,7 +62,11 @@ static struct ergon_window **find_handle(ergon_context *ctx, const char *name)
 	return w;
 }
 
-static void drop_handle(ergon_context *ctx, const char *name)
+/*
+ * Takes the handle of a running window out of the list, NULL if there is none. Whoever ends a window
+ * takes it first: once the window has ended its name may be another's, and so its handle.
+ */
+static struct ergon_window *take_handle(ergon_context *ctx, const char *name)
 {
 	struct ergon_window **at, *w;
 
@@ -72,7 +76,7 @@ static void drop_handle(ergon_context *ctx, const char *name)
 	if (w)
 		*at = w->next;
 	pthread_mutex_unlock(&ctx->lock);
-	free(w);
+	return w;
 }
 
 static struct ergon_window *new_handle(ergon_context *ctx, const char *name)
@@ -132,42 +136,46 @@ int ergon_window_begin(ergon_context *ctx, const char *name, ergon_window **ret)
 int ergon_window_end(ergon_context *ctx, const char *name, ergon_result **ret)
 {
 	struct eg_result *res = NULL;
+	struct ergon_window *w;
 	ergon_result *made;
 	int r = lib_check(ctx);
 
 	if (r < 0)
 		return r;
-	if (bad_name(name))
+	w = bad_name(name) ? NULL : take_handle(ctx, name);
+	if (!w)
 		return -ENOENT;
 	made = new_result(ctx);
-	if (!made)
-		return -ENOMEM;
-	r = eg_meter_end(ctx->meter, name, &res);
-	if (r == 0)
-		drop_handle(ctx, name);
+	r = made ? eg_meter_end(ctx->meter, name, &res) : -ENOMEM;
+	if (r < 0)
+		add_handle(ctx, w);
+	else
+		free(w);
 	return give_result(r, made, res, ret);
 }
 
 int ergon_window_next(ergon_context *ctx, const char *name, const char *next, ergon_result **ret)
 {
-	struct ergon_window *w;
+	struct ergon_window *old, *w;
 	struct eg_result *res = NULL;
 	ergon_result *made;
 	int r = lib_check(ctx);
 
 	if (r < 0)
 		return r;
-	if (bad_name(name))
-		return -ENOENT;
-	if (bad_name(next))
+	if (!bad_name(name) && bad_name(next))
 		return -EINVAL;
+	old = bad_name(name) ? NULL : take_handle(ctx, name);
+	if (!old)
+		return -ENOENT;
 	w = new_handle(ctx, next);
 	made = new_result(ctx);
 	r = w && made ? eg_meter_next(ctx->meter, name, next, &res) : -ENOMEM;
 	if (r == 0) {
-		drop_handle(ctx, name);
+		free(old);
 		add_handle(ctx, w);
 	} else {
+		add_handle(ctx, old);
 		free(w);
 	}
 	return give_result(r, made, res, ret);
@@ -175,15 +183,16 @@ int ergon_window_next(ergon_context *ctx, const char *name, const char *next, er
 
 int ergon_window_cancel(ergon_context *ctx, const char *name)
 {
+	struct ergon_window *w;
 	int r = lib_check(ctx);
 
 	if (r < 0)
 		return r;
-	if (bad_name(name))
+	w = bad_name(name) ? NULL : take_handle(ctx, name);
+	if (!w)
 		return -ENOENT;
 	r = eg_meter_cancel(ctx->meter, name);
-	if (r == 0)
-		drop_handle(ctx, name);
+	free(w);
 	return r;
 }
 
@@ -216,14 +225,14 @@ static int peek(ergon_context *ctx, const char *name, ergon_result **ret)
 
 int ergon_window_peek(ergon_window *window, ergon_result **ret)
 {
-	int r = lib_check(window->ctx);
+	int r = window ? lib_check(window->ctx) : -EINVAL;
 
 	return r < 0 ? r : peek(window->ctx, window->name, ret);
 }
 
 int ergon_window_add_units(ergon_window *window, const char *unit, uint64_t count)
 {
-	int r = lib_check(window->ctx);
+	int r = window ? lib_check(window->ctx) : -EINVAL;
 
 	return r < 0 ? r : eg_meter_add_units(window->ctx->meter, window->name, unit, count);
 }

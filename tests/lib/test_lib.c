@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -364,6 +365,7 @@ static void third_party_backend(void **state)
 	assert_int_equal(ergon_tracking_stop(t, &m), 0);
 	assert_int_equal(m.present, 0);
 	assert_int_equal(m.method, ERGON_METHOD_NONE);
+	assert_null(m.provenance);
 	/* a built-in driver alone */
 	assert_int_equal(ergon_tracking_start(ctx, "rapl", &t), 0);
 	pass_time();
@@ -373,6 +375,9 @@ static void third_party_backend(void **state)
 					    ERGON_METRIC_UNCERTAINTY);
 	assert_int_equal(m.total_uj, 2100000);
 	assert_int_equal(m.cpu_uj, 2000000);
+	assert_string_equal(m.provenance, "measured");
+	assert_int_equal(m.estimated_uj, 0);
+	assert_int_equal(m.gap_ns, 0);
 	assert_int_equal(m.dram_uj, 100000);
 	meter.available = 0;
 	assert_int_equal(ergon_tracking_start(ctx, "wall", &t), -ENODEV);
@@ -457,6 +462,106 @@ static void threads(void **state)
 		assert_null(r);
 	}
 	ergon_close(shared_ctx);
+}
+
+/* Several threads that share one name: who begins it owns its handle until he ends it. */
+static void *one_name(void *arg)
+{
+	for (int i = 0; i < 2000; i++) {
+		ergon_result *res = NULL;
+		ergon_window *w, *found;
+		int r;
+
+		do
+			r = ergon_window_begin(shared_ctx, "shared", &w);
+		while (r == -EEXIST);
+		if (r < 0 || ergon_window_add_units(w, "records", 1) < 0)
+			return (void *)1;
+		if (ergon_window_find(shared_ctx, "shared", &found) < 0 || found != w)
+			return (void *)2;
+		if (i % 3 == 0) {
+			if (ergon_window_cancel(shared_ctx, "shared") < 0)
+				return (void *)3;
+			continue;
+		}
+		if (i % 3 == 1 && (ergon_window_next(shared_ctx, "shared", "shared", &res) < 0 ||
+				   ergon_window_find(shared_ctx, "shared", &found) < 0))
+			return (void *)4;
+		ergon_result_free(res);
+		res = NULL;
+		if (ergon_window_end(shared_ctx, "shared", &res) < 0)
+			return (void *)5;
+		ergon_result_free(res);
+	}
+	return NULL;
+}
+
+static atomic_int registered;
+
+static void *choose_backends(void *arg)
+{
+	static struct my_meter meter = {.available = 1};
+	const char *why;
+	char name[16];
+
+	for (int i = 0; i < 400; i++) {
+		snprintf(name, sizeof(name), "b%d", i % 8);
+		registered += ergon_backend_register(shared_ctx, name, &my_ops, &meter) == 0;
+		if (ergon_backend_select(shared_ctx, i % 2 ? "native" : "null") < 0 ||
+		    !ergon_backend_get_selected(shared_ctx, &why) || !*why)
+			return (void *)1;
+	}
+	return NULL;
+}
+
+static void in_threads(void *(*what)(void *))
+{
+	pthread_t t[4];
+
+	shared_ctx = open_root();
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, what, NULL), 0);
+	for (int i = 0; i < 4; i++) {
+		void *r;
+
+		pthread_join(t[i], &r);
+		assert_null(r);
+	}
+	ergon_close(shared_ctx);
+}
+
+static void threads_on_one_name(void **state)
+{
+	in_threads(one_name);
+}
+
+/* Each name is registered once, whoever comes first. */
+static void threads_on_backends(void **state)
+{
+	registered = 0;
+	in_threads(choose_backends);
+	assert_int_equal(registered, 8);
+}
+
+static void no_names(void **state)
+{
+	struct ergon_backend_info info;
+	ergon_context *ctx = open_root();
+	ergon_reading *r = NULL;
+	ergon_result *res = NULL;
+
+	assert_int_equal(ergon_channel_read(ctx, NULL, &r), -ENOENT);
+	assert_int_equal(ergon_backend_is_available(ctx, NULL), -ENOENT);
+	assert_int_equal(ergon_backend_get_info(ctx, NULL, &info), -ENOENT);
+	assert_int_equal(ergon_window_begin(ctx, NULL, NULL), -EINVAL);
+	assert_int_equal(ergon_window_begin(NULL, "w", NULL), -EINVAL);
+	assert_int_equal(ergon_window_end(ctx, NULL, &res), -ENOENT);
+	assert_int_equal(ergon_window_next(ctx, NULL, NULL, &res), -ENOENT);
+	assert_int_equal(ergon_window_peek(NULL, &res), -EINVAL);
+	assert_int_equal(ergon_window_add_units(NULL, "x", 1), -EINVAL);
+	assert_null(r);
+	assert_null(res);
+	ergon_close(ctx);
 }
 
 static int in_child(ergon_context *ctx, ergon_window *w)
@@ -585,6 +690,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(lists_channels), T(windows),	  T(reading),	T(wrap),
 		T(nothing_here),   T(third_party_backend), T(validation), T(threads),
+		T(threads_on_one_name), T(threads_on_backends), T(no_names),
 		T(forked),	   T(without_root), cmocka_unit_test(versions),
 	};
 
