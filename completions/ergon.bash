@@ -22,6 +22,10 @@ _ergon()
 			if [ "${COMP_WORDS[i]}" = -- ]; then
 				if declare -F _command_offset >/dev/null; then
 					_command_offset $((i + 1))
+				elif ((i + 1 == COMP_CWORD)); then
+					mapfile -t COMPREPLY < <(compgen -c -- "$cur")
+				else
+					mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 				fi
 				return
 			fi
@@ -38,7 +42,7 @@ _ergon()
 	doctor)
 		mapfile -t COMPREPLY < <(compgen -W '--json --root --select --allow-estimates --set -h --help -V --version' -- "$cur") ;;
 	sim)
-		mapfile -t COMPREPLY < <(compgen -W '--dir --scenario --speed --clock --duration --fuse --clean --from --to --json -h --help' -- "$cur") ;;
+		mapfile -t COMPREPLY < <(compgen -W '--dir --scenario --speed --clock --duration --fuse --clean --from --to --json -h --help node truth list show sleep' -- "$cur") ;;
 	help)
 		mapfile -t COMPREPLY < <(compgen -W '-h --help -V --version run stat sensors doctor sim help version drivers' -- "$cur") ;;
 	version)

@@ -76,6 +76,7 @@ struct eg_cli_verb {
 	int (*run)(struct eg_args *args);
 	/* Instead of run: parses its own words; argv[0] is the verb. The tables still document it. */
 	int (*run_raw)(int argc, char **argv);
+	const char *words;  /* that may stand first, for completion; may be NULL */
 	bool takes_command; /* options end at the first word that is none */
 	int max_rest;	    /* words allowed that are no options */
 	bool hidden;

@@ -3,6 +3,7 @@
  * `ergon`: finds the verb, parses its options by its tables, and runs it. What every verb does with
  * --help and --version, and how a wrong command line is answered, is here.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 
@@ -90,10 +91,23 @@ static int no_verb(char **argv)
 	return EG_EXIT_USAGE;
 }
 
+/*
+ * Where standard input, output or error are closed, a file opened later would take their number, and
+ * messages would go into it. Each is filled by one that fails when used; a command run by us still
+ * finds them closed.
+ */
+static void keep_standard_files(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			(void)!open("/dev/null", (fd == 0 ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+}
+
 int main(int argc, char **argv)
 {
 	const struct eg_cli_verb *verb;
 
+	keep_standard_files();
 	if (argc < 2)
 		return usage();
 	verb = eg_cli_find(argv[1]);

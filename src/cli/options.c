@@ -225,6 +225,7 @@ const struct eg_cli_verb eg_cli_verbs[] = {
 	{.name = "sim",
 	 .summary = "simulate a machine whose true energy is known",
 	 .usage = "node|truth|list|show|sleep [OPTION]... [WORD]",
+	 .words = "node truth list show sleep",
 	 .about =
 		 "A machine that does not exist, with sensors whose true energy is known: to try "
 		 "Ergon without hardware, and to check it.\n\n"

@@ -4,11 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <langinfo.h>
+#include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "codec/plain.h"
 #include "core/diag.h"
 
 #define MESSAGE_MAX 8192
@@ -28,9 +31,23 @@ int eg_write_all(int fd, const char *data, size_t n)
 	return 0;
 }
 
+bool eg_locale_is_ascii(void)
+{
+	locale_t locale = newlocale(LC_CTYPE_MASK, "", (locale_t)0);
+	bool ascii;
+
+	/* An unknown locale is libc's "C". */
+	if (locale == (locale_t)0)
+		return true;
+	ascii = strcmp(nl_langinfo_l(CODESET, locale), "UTF-8") != 0;
+	freelocale(locale);
+	return ascii;
+}
+
 void eg_say(const char *fmt, ...)
 {
 	char text[MESSAGE_MAX] = "ergon: ";
+	struct eg_strbuf plain = EG_STRBUF_INIT(4 * MESSAGE_MAX);
 	size_t len = strlen(text);
 	va_list ap;
 	int n;
@@ -41,7 +58,10 @@ void eg_say(const char *fmt, ...)
 	if (n > 0)
 		len = EG_MIN(len + (size_t)n, sizeof(text) - 2);
 	text[len++] = '\n';
-	(void)!eg_write_all(STDERR_FILENO, text, len);
+	eg_plain_text(&plain, text, len, eg_locale_is_ascii());
+	if (eg_strbuf_error(&plain) == 0)
+		(void)!eg_write_all(STDERR_FILENO, eg_strbuf_get(&plain), plain.len);
+	eg_strbuf_free(&plain);
 }
 
 int eg_out_stdout(const struct eg_strbuf *text, bool *ret_gone)
@@ -60,6 +80,17 @@ int eg_out_stdout(const struct eg_strbuf *text, bool *ret_gone)
 		return 1;
 	}
 	return 0;
+}
+
+int eg_out_text(const struct eg_strbuf *text, bool *ret_gone)
+{
+	struct eg_strbuf plain = EG_STRBUF_INIT(4 * text->max);
+	int code;
+
+	eg_plain_text(&plain, eg_strbuf_get(text), text->len, eg_locale_is_ascii());
+	code = eg_out_stdout(eg_strbuf_error(text) < 0 ? text : &plain, ret_gone);
+	eg_strbuf_free(&plain);
+	return code;
 }
 
 /* A regular file, or none yet, is replaced; anything else (a device, a pipe) is written in place. */
@@ -129,6 +160,27 @@ int eg_out_open(const char *path, struct eg_out_file *ret)
 	}
 	*ret = f;
 	return 0;
+}
+
+/* By folder and name: neither needs to exist yet. */
+bool eg_out_same(const struct eg_out_file *a, const struct eg_out_file *b)
+{
+	const char *paths[] = {a->path, b->path}, *name[2];
+	struct stat st[2];
+
+	if (a->temporary == NULL || b->temporary == NULL)
+		return false;
+	for (int i = 0; i < 2; i++) {
+		const char *slash = strrchr(paths[i], '/');
+		eg_autofree char *dir = slash ? strndup(paths[i], (size_t)(slash - paths[i]) + 1) :
+						strdup(".");
+
+		name[i] = slash ? slash + 1 : paths[i];
+		if (dir == NULL || stat(dir, &st[i]) < 0)
+			return false;
+	}
+	return strcmp(name[0], name[1]) == 0 && st[0].st_dev == st[1].st_dev &&
+	       st[0].st_ino == st[1].st_ino;
 }
 
 int eg_out_commit(struct eg_out_file *f, const struct eg_strbuf *text)

@@ -22,12 +22,19 @@ int eg_write_all(int fd, const char *data, size_t n) EG_MUST_CHECK;
  */
 int eg_out_stdout(const struct eg_strbuf *text, bool *ret_gone) EG_MUST_CHECK;
 
+/* The same for text that people read: nothing in it can steer their terminal (codec/plain.h). */
+int eg_out_text(const struct eg_strbuf *text, bool *ret_gone) EG_MUST_CHECK;
+/* Does the user's locale lack UTF-8? */
+bool eg_locale_is_ascii(void);
+
 struct eg_out_file {
 	char *path, *temporary; /* temporary NULL: written in place (device, pipe, "-") */
 	int fd;
 };
 /* Opens before the work starts, so that a bad place is known at once. "-": standard output. */
 int eg_out_open(const char *path, struct eg_out_file *ret) EG_MUST_CHECK;
+/* Would one replace the other? Devices and pipes may be shared. */
+bool eg_out_same(const struct eg_out_file *a, const struct eg_out_file *b);
 /* Writes all and puts it in place. On failure nothing is left, and an older file stays. */
 int eg_out_commit(struct eg_out_file *f, const struct eg_strbuf *text) EG_MUST_CHECK;
 /* Removes what was begun; after commit: nothing to do. */

@@ -112,6 +112,17 @@ const char *eg_survey_driver_state(const struct eg_survey *s, const struct eg_kn
 	return "not_selected";
 }
 
+const char *eg_survey_interface(const struct eg_env *env, const struct eg_known_driver *k)
+{
+	const struct eg_driver *d = eg_survey_driver(k->name);
+	int r;
+
+	if (d == NULL)
+		return NULL;
+	r = d->probe(env);
+	return r == 0 ? "here" : r == -EACCES || r == -EPERM ? "blocked" : "absent";
+}
+
 /* Watts now and over how long they were taken (0: as the sensor shows). NaN unknown. */
 static double watts_now(const struct eg_survey *s, size_t i, uint64_t *ret_over_ns)
 {
@@ -183,7 +194,7 @@ static void json_options(struct eg_json *j, const struct eg_driver *d)
 	eg_json_end(j);
 }
 
-void eg_survey_json_drivers(struct eg_json *j, const struct eg_survey *s)
+void eg_survey_json_drivers(struct eg_json *j, const struct eg_survey *s, const struct eg_env *env)
 {
 	eg_json_array(j, "drivers");
 	for (const struct eg_known_driver *k = eg_known_drivers; k->name; k++) {
@@ -192,6 +203,8 @@ void eg_survey_json_drivers(struct eg_json *j, const struct eg_survey *s)
 		eg_json_object(j, NULL);
 		eg_json_text(j, "name", k->name);
 		eg_json_text(j, "state", eg_survey_driver_state(s, k));
+		if (env != NULL)
+			eg_json_text(j, "interface", eg_survey_interface(env, k));
 		eg_json_bool(j, "built", k->built);
 		eg_json_u64(j, "channels", eg_survey_channels_of(s, k->name));
 		if (d != NULL) {

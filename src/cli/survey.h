@@ -30,7 +30,11 @@ const char *eg_survey_driver_state(const struct eg_survey *s, const struct eg_kn
 const struct eg_driver *eg_survey_driver(const char *name);
 size_t eg_survey_channels_of(const struct eg_survey *s, const char *driver);
 
-void eg_survey_json_drivers(struct eg_json *j, const struct eg_survey *s);
+/* What the driver's probe says of its interface: "here", "absent", "blocked"; NULL: not built. */
+const char *eg_survey_interface(const struct eg_env *env, const struct eg_known_driver *k);
+
+/* env: also probe each driver's interface; NULL: do not. */
+void eg_survey_json_drivers(struct eg_json *j, const struct eg_survey *s, const struct eg_env *env);
 void eg_survey_json_channels(struct eg_json *j, const struct eg_survey *s);
 /* Names of the channels that make the total; false when there are none. */
 bool eg_survey_counted(struct eg_strbuf *out, const struct eg_survey *s);

@@ -256,7 +256,12 @@ static void bash(struct eg_strbuf *out)
 				out, "\t\tfor ((i = 2; i < COMP_CWORD; i++)); do\n"
 				     "\t\t\tif [ \"${COMP_WORDS[i]}\" = -- ]; then\n"
 				     "\t\t\t\tif declare -F _command_offset >/dev/null; then\n"
-				     "\t\t\t\t\t_command_offset $((i + 1))\n\t\t\t\tfi\n"
+				     "\t\t\t\t\t_command_offset $((i + 1))\n"
+				     "\t\t\t\telif ((i + 1 == COMP_CWORD)); then\n"
+				     "\t\t\t\t\tmapfile -t COMPREPLY < <(compgen -c -- \"$cur\")\n"
+				     "\t\t\t\telse\n"
+				     "\t\t\t\t\tmapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n"
+				     "\t\t\t\tfi\n"
 				     "\t\t\t\treturn\n\t\t\tfi\n\t\tdone\n"
 				     "\t\tif [[ $cur != -* ]]; then\n\t\t\tmapfile -t COMPREPLY < "
 				     "<(compgen -c -- \"$cur\")\n\t\t\treturn\n\t\tfi\n");
@@ -268,6 +273,8 @@ static void bash(struct eg_strbuf *out)
 					eg_strbuf_printf(out, " %s", w->name);
 			eg_strbuf_puts(out, " drivers");
 		}
+		if (v->words != NULL)
+			eg_strbuf_printf(out, " %s", v->words);
 		eg_strbuf_puts(out, "' -- \"$cur\") ;;\n");
 	}
 	eg_strbuf_puts(out, "\tesac\n}\ncomplete -F _ergon ergon\n");
@@ -347,6 +354,8 @@ static void zsh(struct eg_strbuf *out)
 				zsh_option(out, o);
 		if (strcmp(v->name, "help") == 0)
 			zsh_verbs(out);
+		else if (v->words != NULL)
+			eg_strbuf_printf(out, "\t\t\t'1:word:(%s)' ;;\n", v->words);
 		else
 			eg_strbuf_puts(out, v->takes_command ? "\t\t\t'*::command:_normal' ;;\n" :
 							       "\t\t\t&& return ;;\n");

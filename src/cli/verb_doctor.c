@@ -95,7 +95,7 @@ static void put_json(struct eg_json *j, const struct doctor *d)
 	eg_json_text(j, "root", d->ctx->env.root);
 	json_machine(j, d);
 	json_process(j, &d->machine);
-	eg_survey_json_drivers(j, &d->survey);
+	eg_survey_json_drivers(j, &d->survey, &d->ctx->env);
 	eg_json_array(j, "measurable");
 	for (size_t i = 0; i < d->survey.look->n; i++)
 		if (d->survey.look->channel[i].role == EG_ROLE_TOTAL)
@@ -182,13 +182,13 @@ static void put_text(struct eg_strbuf *out, const struct doctor *d)
 	eg_strbuf_puts(out, "\nInterfaces\n");
 	for (const struct eg_known_driver *k = eg_known_drivers; k->name; k++) {
 		size_t n = eg_survey_channels_of(&d->survey, k->name);
+		const char *interface = eg_survey_interface(&d->ctx->env, k);
 
+		eg_strbuf_printf(out, "  %-13s %-8s ", k->name, interface ? interface : "-");
 		if (n > 0)
-			eg_strbuf_printf(out, "  %-13s %zu channel%s\n", k->name, n,
-					 n == 1 ? "" : "s");
+			eg_strbuf_printf(out, "%zu channel%s\n", n, n == 1 ? "" : "s");
 		else
-			eg_strbuf_printf(out, "  %-13s %s\n", k->name,
-					 eg_survey_driver_state(&d->survey, k));
+			eg_strbuf_printf(out, "%s\n", eg_survey_driver_state(&d->survey, k));
 		eg_survey_text_diags(out, &d->survey, k->name);
 	}
 	eg_strbuf_puts(out, "\nWhat can be measured here\n");
@@ -229,7 +229,9 @@ int eg_verb_doctor(struct eg_args *args)
 	}
 	if (err < 0)
 		eg_say("cannot write the findings: %s", eg_errno_text(err));
-	code = err < 0 ? EG_EXIT_FAILURE : eg_out_stdout(&out, NULL);
+	code = err < 0	  ? EG_EXIT_FAILURE :
+	       args->json ? eg_out_stdout(&out, NULL) :
+			    eg_out_text(&out, NULL);
 	eg_survey_free(&d.survey);
 	eg_context_close(&ctx);
 	eg_strbuf_free(&out);

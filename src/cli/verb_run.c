@@ -103,7 +103,8 @@ static void handle_signal(struct run *run, const struct eg_child *child,
 {
 	if (info->ssi_signo == SIGCHLD)
 		return;
-	run->interrupted = true;
+	if (info->ssi_signo != SIGUSR1 && info->ssi_signo != SIGUSR2)
+		run->interrupted = true;
 	if (info->ssi_code != SI_KERNEL)
 		kill(child->pid, (int)info->ssi_signo);
 }
@@ -291,6 +292,7 @@ static int report_all(struct run *run, const struct eg_result *result)
 		.n_repeats = run->done,
 		.curve = run->curve_point != NULL ? &run->curve : NULL,
 		.colour = run->output.fd < 0 && eg_terminal_colour(STDERR_FILENO),
+		.ascii = eg_locale_is_ascii(),
 	};
 	int err = eg_meter_diags(run->ctx.meter, &diags), html_err;
 
@@ -347,6 +349,10 @@ static int set_up(struct run *run)
 		err = open_file(args->report, &run->html);
 	if (err != 0)
 		return err;
+	if (args->output != NULL && args->report != NULL && eg_out_same(&run->output, &run->html)) {
+		eg_say("-o and --report name the same file: %s", run->html.path);
+		return EG_EXIT_USAGE;
+	}
 	err = eg_signals_take(&run->signals);
 	if (err < 0) {
 		eg_say("cannot wait for signals: %s", eg_errno_text(err));

@@ -11,7 +11,7 @@ static void put_json(struct eg_json *j, const struct eg_context *ctx, const stru
 	eg_json_object(j, NULL);
 	eg_json_text(j, "schema", "ergon.sensors/1");
 	eg_json_text(j, "root", ctx->env.root);
-	eg_survey_json_drivers(j, s);
+	eg_survey_json_drivers(j, s, NULL);
 	eg_survey_json_channels(j, s);
 	eg_json_array(j, "attributes");
 	for (size_t i = 0; i < s->n_attributes; i++) {
@@ -65,7 +65,9 @@ int eg_verb_sensors(struct eg_args *args)
 	if (err < 0)
 		eg_say("cannot look at the sensors: %s", eg_errno_text(err));
 	eg_survey_free(&s);
-	code = err < 0 ? EG_EXIT_FAILURE : eg_out_stdout(&out, NULL);
+	code = err < 0	  ? EG_EXIT_FAILURE :
+	       args->json ? eg_out_stdout(&out, NULL) :
+			    eg_out_text(&out, NULL);
 	eg_context_close(&ctx);
 	eg_strbuf_free(&out);
 	return code;

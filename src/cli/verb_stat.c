@@ -225,7 +225,8 @@ static int show(struct stat_run *st, const struct eg_result *r)
 		csv_line(st, r);
 	else
 		text_line(st, r);
-	code = eg_out_stdout(&st->line, &st->gone);
+	code = st->args->json || st->args->csv ? eg_out_stdout(&st->line, &st->gone) :
+						 eg_out_text(&st->line, &st->gone);
 	st->lines++;
 	return code;
 }

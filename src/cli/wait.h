@@ -21,7 +21,8 @@ struct eg_signals {
 };
 
 /*
- * Takes INT, TERM, HUP, QUIT (unless ignored) and CHLD, and ignores PIPE. Before any thread starts.
+ * Takes INT, TERM, HUP, QUIT, USR1, USR2 (unless ignored) and CHLD, and ignores PIPE. Before any
+ * thread starts.
  */
 int eg_signals_take(struct eg_signals *s) EG_MUST_CHECK;
 /* In a child before exec: everything as it was found. Async-signal-safe. */

@@ -15,6 +15,12 @@ void eg_json_init(struct eg_json *j, struct eg_strbuf *out, bool pretty)
 	*j = (struct eg_json){.out = out, .pretty = pretty};
 }
 
+/* U+0080..9F: valid in JSON, but a terminal may obey them. */
+static bool is_c1(const char *s, size_t len)
+{
+	return len == 2 && (unsigned char)s[0] == 0xc2 && (unsigned char)s[1] < 0xa0;
+}
+
 static void put_string(struct eg_strbuf *out, const char *s)
 {
 	static const char hex[] = "0123456789abcdef";
@@ -34,7 +40,8 @@ static void put_string(struct eg_strbuf *out, const char *s)
 		} else if (c == '\n' || c == '\t' || c == '\r') {
 			eg_strbuf_putc(out, '\\');
 			eg_strbuf_putc(out, c == '\n' ? 'n' : c == '\t' ? 't' : 'r');
-		} else if (c < 0x20 || c == 0x7f) {
+		} else if (c < 0x20 || c == 0x7f || is_c1(s, len)) {
+			c = (unsigned char)s[len - 1]; /* of C1 the second byte is the number */
 			eg_strbuf_puts(out, "\\u00");
 			eg_strbuf_putc(out, hex[c >> 4]);
 			eg_strbuf_putc(out, hex[c & 15]);

@@ -33,7 +33,7 @@ struct eg_report {
 	const struct eg_repeat *repeat; /* NULL unless repeated */
 	size_t n_repeats;
 	const struct eg_curve *curve; /* one series a channel of the result; NULL: none drawn */
-	bool colour;		      /* text only: bold headline */
+	bool colour, ascii;	      /* text only: bold headline; no character beyond ASCII */
 };
 
 int eg_report_json(const struct eg_report *r, struct eg_strbuf *out) EG_MUST_CHECK;

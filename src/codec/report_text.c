@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "codec/number.h"
+#include "codec/plain.h"
 
 #define NAME_WIDTH_MAX 44
 
@@ -70,7 +71,7 @@ static int put_repeats(struct eg_strbuf *out, const struct eg_report *r)
 	err = eg_report_repeats(r, &j, &s);
 	if (err < 0)
 		return err;
-	eg_strbuf_printf(out, "  %zu runs: ", r->n_repeats);
+	eg_strbuf_printf(out, "  %zu run%s: ", r->n_repeats, r->n_repeats == 1 ? "" : "s");
 	if (j.n > 0) {
 		decimals = eg_number_decimals(isfinite(j.ci95) ? j.ci95 : j.mean / 100);
 		put_number(out, j.mean, decimals, 0);
@@ -110,8 +111,11 @@ static void put_role(struct eg_strbuf *out, const struct eg_result *w,
 	eg_strbuf_puts(out, c->of >= 0 ? w->channel[c->of].name : "another channel");
 }
 
-static void put_channels(struct eg_strbuf *out, const struct eg_result *w)
+static void put_channels(struct eg_strbuf *out, const struct eg_report *r)
 {
+	const struct eg_result *w = r->result;
+	/* Two bytes, one column. */
+	const char *plus_minus = r->ascii ? "+/- 95 %" : "\xc2\xb1 95 %";
 	int width = (int)strlen("channel");
 
 	if (w->n == 0)
@@ -119,8 +123,8 @@ static void put_channels(struct eg_strbuf *out, const struct eg_result *w)
 	for (size_t i = 0; i < w->n; i++)
 		width = EG_MAX(width, (int)strlen(w->channel[i].name));
 	width = EG_MIN(width, NAME_WIDTH_MAX);
-	eg_strbuf_printf(out, "\n  %-*s %12s %11s %9s %9s  %-9s  %s\n", width, "channel", "joules",
-			 "\xc2\xb1 95 %", "mean W", "peak W", "known as", "role");
+	eg_strbuf_printf(out, "\n  %-*s %12s %*s %9s %9s  %-9s  %s\n", width, "channel", "joules",
+			 r->ascii ? 10 : 11, plus_minus, "mean W", "peak W", "known as", "role");
 	for (size_t i = 0; i < w->n; i++) {
 		const struct eg_result_channel *c = &w->channel[i];
 		double u = (double)c->uncertainty.total_uj / 1e6;
@@ -185,15 +189,10 @@ static void put_diags(struct eg_strbuf *out, const struct eg_report *r)
 	}
 }
 
-int eg_report_text(const struct eg_report *r, struct eg_strbuf *out)
+static int put_body(struct eg_strbuf *out, const struct eg_report *r)
 {
-	int err;
+	int err = put_repeats(out, r);
 
-	if (r->colour)
-		eg_strbuf_puts(out, "\033[1m");
-	put_headline(out, r);
-	eg_strbuf_puts(out, r->colour ? "\033[0m\n" : "\n");
-	err = put_repeats(out, r);
 	if (err < 0)
 		return err;
 	if (r->result->has_total) {
@@ -207,8 +206,31 @@ int eg_report_text(const struct eg_report *r, struct eg_strbuf *out)
 					    "; --allow-estimates permits a labelled estimate\n" :
 					    "\n");
 	}
-	put_channels(out, r->result);
+	put_channels(out, r);
 	put_flags(out, r->result);
 	put_diags(out, r);
 	return eg_strbuf_error(out);
+}
+
+int eg_report_text(const struct eg_report *r, struct eg_strbuf *out)
+{
+	struct eg_strbuf text = EG_STRBUF_INIT(EG_REPORT_MAX);
+	size_t head;
+	int err;
+
+	put_headline(&text, r);
+	head = text.len;
+	eg_strbuf_putc(&text, '\n');
+	err = put_body(&text, r);
+	if (err == 0) {
+		if (r->colour)
+			eg_strbuf_puts(out, "\033[1m");
+		eg_plain_text(out, eg_strbuf_get(&text), head, r->ascii);
+		if (r->colour)
+			eg_strbuf_puts(out, "\033[0m");
+		eg_plain_text(out, eg_strbuf_get(&text) + head, text.len - head, r->ascii);
+		err = eg_strbuf_error(out);
+	}
+	eg_strbuf_free(&text);
+	return err;
 }

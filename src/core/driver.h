@@ -66,7 +66,9 @@ struct eg_driver {
 	const struct eg_option *options; /* ends with name NULL; may be NULL */
 	/*
 	 * Cheap: is this interface here? 0 yes; -ENODEV no such hardware, -ENOENT library or folder
-	 * absent, -EACCES. Reads nothing slow.
+	 * absent, -EACCES no right to look. Reads nothing slow. `ergon doctor` shows the answer beside
+	 * what open() made of it: "here" with no channel is a matter of rights or support, "absent"
+	 * one of hardware or kernel.
 	 */
 	int (*probe)(const struct eg_env *env);
 	/*
