@@ -6,6 +6,7 @@
  * library is loaded only where a card is.
  */
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,7 +32,9 @@ struct card {
 	enum method method;
 	int smi; /* its index there, -1 none */
 	bool apu;
-	int fd; /* of gpu_metrics or of the power file */
+	int fd;		/* of gpu_metrics or of the power file */
+	int celsius_fd; /* of temp1_input (edge) of hwmon, -1 none */
+	double celsius; /* at the last read; NaN unknown */
 	bool gone;
 	uint64_t retry_ns;
 	uint32_t epoch;
@@ -149,7 +152,7 @@ static struct card *add_card(struct eg_instance *in, const char *bdf, struct eg_
 		return NULL;
 	}
 	c = &in->card[in->n++];
-	*c = (struct card){.smi = -1, .fd = -1};
+	*c = (struct card){.smi = -1, .fd = -1, .celsius_fd = -1, .celsius = NAN};
 	(void)eg_copy(c->bdf, sizeof(c->bdf), bdf);
 	return c;
 }
@@ -236,6 +239,31 @@ static void close_file(const struct eg_fs *fs, struct card *c)
 {
 	eg_fs_close(fs, c->fd);
 	c->fd = -1;
+}
+
+/* The chip may have another number since the card was found; then it has no temperature. */
+static void open_celsius(const struct eg_fs *fs, struct card *c)
+{
+	char dir[DIR_MAX], bdf[EG_SMI_BDF_MAX];
+
+	eg_fs_close(fs, c->celsius_fd);
+	c->celsius_fd = -1;
+	if (c->hwmon[0] && hwmon_chip(fs, c->hwmon + sizeof(HWMON_DIR), dir, bdf) &&
+	    strcmp(bdf, c->bdf) == 0)
+		c->celsius_fd = eg_fs_openf(fs, "%s/temp1_input", c->hwmon);
+}
+
+/* Millidegrees, below zero too. NaN: not told. */
+static double read_celsius(const struct eg_fs *fs, int fd)
+{
+	char text[32];
+	ssize_t n = fd >= 0 ? eg_fs_pread(fs, fd, text, sizeof(text), 0) : -ENODATA;
+	int64_t v;
+
+	if (n < 0 || n == (ssize_t)sizeof(text) || eg_parse_i64(text, (size_t)n, &v) != 0 ||
+	    v < -273150 || v > 1000000)
+		return NAN;
+	return (double)v / 1000;
 }
 
 /* What each interface of a card showed once, at open. */
@@ -427,6 +455,8 @@ static int set_up(struct eg_instance *in, struct card *c, bool alone, struct eg_
 		else
 			in->may_block |= eg_fs_may_block(&in->env->fs, c->fd);
 	}
+	if (r == 0)
+		open_celsius(&in->env->fs, c);
 	return r;
 }
 
@@ -457,8 +487,10 @@ static void amdgpu_close(struct eg_instance *in)
 {
 	if (!in)
 		return;
-	for (size_t i = 0; i < in->n; i++)
+	for (size_t i = 0; i < in->n; i++) {
 		close_file(&in->env->fs, &in->card[i]);
+		eg_fs_close(&in->env->fs, in->card[i].celsius_fd);
+	}
 	eg_smi_close(in->smi);
 	free(in);
 }
@@ -561,6 +593,7 @@ static int find_again(struct eg_instance *in, struct card *c, uint64_t now_ns)
 	r = locate(in, c) ? open_file(&in->env->fs, c) : -ENODEV;
 	if (r < 0)
 		return r;
+	open_celsius(&in->env->fs, c);
 	c->gone = false;
 	c->epoch++;
 	return 0;
@@ -610,6 +643,7 @@ static void read_one(struct eg_instance *in, size_t i, struct eg_sink *sink, str
 		c->epoch++;
 	}
 	r.epoch = c->epoch;
+	c->celsius = err == 0 ? read_celsius(&in->env->fs, c->celsius_fd) : NAN;
 	if (err == -EAGAIN || err == -ENODATA) {
 		r.status = EG_STATUS_NO_DATA;
 	} else if (err != 0) {
@@ -642,6 +676,91 @@ static uint32_t amdgpu_flags(const struct eg_instance *in, size_t channel)
 	return in->card[channel].gone ? EG_FLAG_BIT(EG_FLAG_LOST) : 0;
 }
 
+static int amdgpu_temperature(const struct eg_instance *in, size_t channel, double *ret_celsius)
+{
+	if (isnan(in->card[channel].celsius))
+		return -ENODATA;
+	*ret_celsius = in->card[channel].celsius;
+	return 0;
+}
+
+/* ---- attributes ---- */
+
+static void put_number(struct eg_attribute_sink *sink, const char *device, const char *name,
+		       double value)
+{
+	struct eg_attribute a = {.value = value};
+
+	(void)eg_copy(a.device, sizeof(a.device), device);
+	(void)eg_copy(a.name, sizeof(a.name), name);
+	sink->put(sink, &a);
+}
+
+static void put_text(struct eg_attribute_sink *sink, const char *device, const char *name,
+		     const char *text)
+{
+	struct eg_attribute a = {.is_text = true};
+
+	if (!text[0])
+		return;
+	(void)eg_copy(a.device, sizeof(a.device), device);
+	(void)eg_copy(a.name, sizeof(a.name), name);
+	(void)eg_copy(a.text, sizeof(a.text), text);
+	for (char *p = a.text; *p; p++)
+		if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f)
+			*p = '?';
+	sink->put(sink, &a);
+}
+
+static const struct {
+	const char *name, *file;
+	bool hwmon;
+	double per; /* of the file's unit in one of the attribute */
+} numbers[] = {
+	{"utilization_ratio", "gpu_busy_percent", false, 100},
+	{"memory_utilization_ratio", "mem_busy_percent", false, 100},
+	{"memory_total_bytes", "mem_info_vram_total", false, 1},
+	{"memory_used_bytes", "mem_info_vram_used", false, 1},
+	{"clock_graphics_hz", "freq1_input", true, 1},
+	{"clock_memory_hz", "freq2_input", true, 1},
+	{"power_limit_watts", "power1_cap", true, 1e6},
+};
+static const struct {
+	const char *name, *file;
+} texts[] = {{"name", "product_name"}, {"serial", "serial_number"}, {"unique_id", "unique_id"}};
+
+static void put_card(const struct eg_fs *fs, const struct card *c, const char *device,
+		     struct eg_attribute_sink *sink)
+{
+	double celsius = read_celsius(fs, c->celsius_fd);
+	char path[EG_PATH_MAX], text[128];
+
+	put_text(sink, device, "pci_id", c->bdf);
+	if (c->gone)
+		return;
+	for (size_t i = 0; i < EG_ARRAY_SIZE(texts) && c->drm[0]; i++) {
+		snprintf(path, sizeof(path), "%s/%s", c->drm, texts[i].file);
+		if (eg_fs_read_text(fs, path, text, sizeof(text)) > 0)
+			put_text(sink, device, texts[i].name, text);
+	}
+	for (size_t i = 0; i < EG_ARRAY_SIZE(numbers); i++) {
+		const char *dir = numbers[i].hwmon ? c->hwmon : c->drm;
+		uint64_t v;
+
+		snprintf(path, sizeof(path), "%s/%s", dir, numbers[i].file);
+		if (dir[0] && eg_fs_read_u64(fs, path, &v) == 0)
+			put_number(sink, device, numbers[i].name, (double)v / numbers[i].per);
+	}
+	if (!isnan(celsius))
+		put_number(sink, device, "temperature_celsius", celsius);
+}
+
+static void amdgpu_attributes(struct eg_instance *in, struct eg_attribute_sink *sink)
+{
+	for (size_t i = 0; i < in->n; i++)
+		put_card(&in->env->fs, &in->card[i], in->channel[i].device, sink);
+}
+
 static const struct eg_option options[] = {
 	{"max_watts", EG_OPTION_U64, "1500",
 	 "highest plausible power of a card that states no limit (power1_cap_max)"},
@@ -659,7 +778,9 @@ const struct eg_driver eg_driver_amdgpu = {
 	.open = amdgpu_open,
 	.describe = amdgpu_describe,
 	.read = amdgpu_read,
+	.attributes = amdgpu_attributes,
 	.may_block = amdgpu_may_block,
 	.flags = amdgpu_flags,
+	.temperature = amdgpu_temperature,
 	.close = amdgpu_close,
 };

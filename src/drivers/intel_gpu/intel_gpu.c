@@ -6,6 +6,7 @@
  * register, and only when somebody reads: it must be read before the register wraps.
  */
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,6 +31,8 @@ struct counter {
 	unsigned index;	 /* of energyN */
 	enum part part;
 	int fd;
+	int celsius_fd; /* of the package's temperature, -1 none */
+	double celsius; /* at the last read; NaN unknown */
 	bool gone;
 	uint64_t retry_ns;
 	uint32_t epoch;
@@ -70,7 +73,8 @@ static bool identify(const struct eg_fs *fs, const char *entry, struct counter *
 	text[n] = '\0';
 	slash = strrchr(text, '/');
 	slash = slash ? slash + 1 : text;
-	if (strlen(slash) < sizeof(ret->device) && slash[0] != '.')
+	if (strlen(slash) < sizeof(ret->device) &&
+	    slash[strspn(slash, "0123456789abcdefABCDEF:.")] == '\0' && slash[0] != '.')
 		(void)eg_copy(ret->device, sizeof(ret->device), slash);
 	return true;
 }
@@ -140,7 +144,30 @@ static int open_counter(const struct eg_fs *fs, struct counter *c)
 	if (fd < 0)
 		return fd;
 	c->fd = fd;
+	/* xe: temp2 is the package's (temp3 memory); i915: temp1. None is no failure. */
+	c->celsius_fd = eg_fs_openf(fs, CLASS_DIR "/%s/temp%d_input", c->entry,
+				    strcmp(c->name, "xe") == 0 ? 2 : 1);
 	return 0;
+}
+
+static void close_counter(const struct eg_fs *fs, struct counter *c)
+{
+	eg_fs_close(fs, c->fd);
+	eg_fs_close(fs, c->celsius_fd);
+	c->fd = c->celsius_fd = -1;
+}
+
+/* Millidegrees, below zero too. NaN: not told. */
+static double read_celsius(const struct eg_fs *fs, int fd)
+{
+	char text[32];
+	ssize_t n = fd >= 0 ? eg_fs_pread(fs, fd, text, sizeof(text), 0) : -ENODATA;
+	int64_t v;
+
+	if (n < 0 || n == (ssize_t)sizeof(text) || eg_parse_i64(text, (size_t)n, &v) != 0 ||
+	    v < -273150 || v > 1000000)
+		return NAN;
+	return (double)v / 1000;
 }
 
 static const char *device_of(const struct counter *c)
@@ -162,7 +189,7 @@ static bool seen_before(const struct eg_instance *in, const struct counter *c)
 static int add_chip(struct eg_instance *in, const char *entry, struct eg_diags *diags)
 {
 	const struct eg_fs *fs = &in->env->fs;
-	struct counter chip = {.fd = -1};
+	struct counter chip = {.fd = -1, .celsius_fd = -1, .celsius = NAN};
 	bool any = false;
 
 	if (!identify(fs, entry, &chip))
@@ -200,7 +227,7 @@ static int add_chip(struct eg_instance *in, const char *entry, struct eg_diags *
 		describe_channel(fs, &chip, &in->channel[in->n]);
 		in->may_block |= eg_fs_may_block(fs, chip.fd);
 		in->counter[in->n++] = chip;
-		chip.fd = -1;
+		chip.fd = chip.celsius_fd = -1;
 	}
 	if (!any)
 		eg_diag_add(diags, EG_DIAG_SENSOR_UNSUPPORTED, "intel_gpu", entry,
@@ -260,7 +287,7 @@ static void intel_gpu_close(struct eg_instance *in)
 	if (!in)
 		return;
 	for (size_t i = 0; i < in->n; i++)
-		eg_fs_close(&in->env->fs, in->counter[i].fd);
+		close_counter(&in->env->fs, &in->counter[i]);
 	free(in);
 }
 
@@ -360,6 +387,7 @@ static void read_one(struct eg_instance *in, size_t i, struct eg_sink *sink, str
 		err = eg_fs_pread_u64(&in->env->fs, c->fd, &r.raw);
 	r.t_ns = eg_clock_ns(&in->env->clock);
 	r.epoch = c->epoch;
+	c->celsius = err == 0 ? read_celsius(&in->env->fs, c->celsius_fd) : NAN;
 	if (err == -EAGAIN || err == -ENODATA) {
 		r.status = EG_STATUS_NO_DATA;
 	} else if (err != 0) {
@@ -367,8 +395,7 @@ static void read_one(struct eg_instance *in, size_t i, struct eg_sink *sink, str
 		eg_diag_add(diags, eg_diag_code_of(err), "intel_gpu", in->channel[i].domain, "",
 			    "%s: %s", in->channel[i].origin, eg_errno_text(err));
 		if ((err == -ENODEV || err == -ENXIO || err == -ENOENT) && !c->gone) {
-			eg_fs_close(&in->env->fs, c->fd);
-			c->fd = -1;
+			close_counter(&in->env->fs, c);
 			c->gone = true;
 			c->retry_ns = 0; /* the next read looks for it */
 		}
@@ -392,6 +419,34 @@ static uint32_t intel_gpu_flags(const struct eg_instance *in, size_t channel)
 	return in->counter[channel].gone ? EG_FLAG_BIT(EG_FLAG_LOST) : 0;
 }
 
+static int intel_gpu_temperature(const struct eg_instance *in, size_t channel, double *ret_celsius)
+{
+	if (isnan(in->counter[channel].celsius))
+		return -ENODATA;
+	*ret_celsius = in->counter[channel].celsius;
+	return 0;
+}
+
+static void intel_gpu_attributes(struct eg_instance *in, struct eg_attribute_sink *sink)
+{
+	for (size_t i = 0; i < in->n; i++) {
+		const struct counter *c = &in->counter[i];
+		struct eg_attribute a = {.is_text = true};
+
+		(void)eg_copy(a.device, sizeof(a.device), in->channel[i].device);
+		(void)eg_copy(a.name, sizeof(a.name), "pci_id");
+		(void)eg_copy(a.text, sizeof(a.text), c->device);
+		if (c->device[0])
+			sink->put(sink, &a);
+		a.is_text = false;
+		a.text[0] = '\0';
+		(void)eg_copy(a.name, sizeof(a.name), "temperature_celsius");
+		a.value = read_celsius(&in->env->fs, c->celsius_fd);
+		if (!isnan(a.value))
+			sink->put(sink, &a);
+	}
+}
+
 const struct eg_driver eg_driver_intel_gpu = {
 	.name = "intel_gpu",
 	.summary = "energy counters of Intel graphics cards (i915 and xe hwmon)",
@@ -402,7 +457,9 @@ const struct eg_driver eg_driver_intel_gpu = {
 	.open = intel_gpu_open,
 	.describe = intel_gpu_describe,
 	.read = intel_gpu_read,
+	.attributes = intel_gpu_attributes,
 	.may_block = intel_gpu_may_block,
 	.flags = intel_gpu_flags,
+	.temperature = intel_gpu_temperature,
 	.close = intel_gpu_close,
 };

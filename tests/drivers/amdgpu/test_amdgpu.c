@@ -500,6 +500,48 @@ static void test_gone_and_back(void **state)
 	rig_free(r);
 }
 
+static void test_attributes(void **state)
+{
+	struct rig *r = fresh();
+	double celsius = -1;
+
+	drm(r, 0, A);
+	metrics(r, A, 1, 4, 300, 1000);
+	hwmon(r, 4, A, "temp1_input", "47500");
+	hwmon(r, 4, A, "freq1_input", "1700000000");
+	hwmon(r, 4, A, "power1_cap", "300000000");
+	rig_write(r, "sys/devices/pci0000:00/" A "/gpu_busy_percent", "37");
+	rig_write(r, "sys/devices/pci0000:00/" A "/mem_info_vram_total", "17163091968");
+	rig_write(r, "sys/devices/pci0000:00/" A "/product_name", "Instinct\033[31m MI\xff");
+	hwmon(r, 5, B, "power1_average", "7");
+	hwmon(r, 5, B, "temp1_input", "no number");
+	assert_int_equal(rig_open(r), 0);
+	assert_int_equal(r->driver->temperature(r->inst, 0, &celsius), -ENODATA); /* not read yet */
+	rig_read(r);
+	assert_int_equal(r->driver->temperature(r->inst, 0, &celsius), 0);
+	assert_true(celsius == 47.5);
+	assert_int_equal(r->driver->temperature(r->inst, 1, &celsius), -ENODATA);
+	assert_true(celsius == 47.5);
+	rig_assert_attributes(r, "pci-" A " pci_id " A "\n"
+				 "pci-" A " name Instinct?[31m MI?\n"
+				 "pci-" A " utilization_ratio 0.37\n"
+				 "pci-" A " memory_total_bytes 1.716309197e+10\n"
+				 "pci-" A " clock_graphics_hz 1700000000\n"
+				 "pci-" A " power_limit_watts 300\n"
+				 "pci-" A " temperature_celsius 47.5\n"
+				 "pci-" B " pci_id " B "\n");
+	/* Gone: identity stays, what was read before does not. */
+	r->fault_file = "gpu_metrics";
+	r->fault_pread = ENODEV;
+	rig_read(r);
+	assert_int_equal(r->driver->temperature(r->inst, 0, &celsius), -ENODATA);
+	rig_assert_attributes(r, "pci-" A " pci_id " A "\npci-" B " pci_id " B "\n");
+	r->fault_pread = 0;
+	rig_read(r);
+	assert_int_equal(r->driver->temperature(r->inst, 0, &celsius), 0);
+	rig_free(r);
+}
+
 static int open_blocked(struct rig *r)
 {
 	const struct eg_diag *d;
@@ -599,7 +641,7 @@ int main(void)
 		cmocka_unit_test(test_smi_statuses),  cmocka_unit_test(test_each_call_fails),
 		cmocka_unit_test(test_gone_and_back), cmocka_unit_test(test_denied),
 		cmocka_unit_test(test_hwmon_errors),  cmocka_unit_test(test_each_open_fails),
-		cmocka_unit_test(test_captures),
+		cmocka_unit_test(test_captures),      cmocka_unit_test(test_attributes),
 	};
 
 	return cmocka_run_group_tests_name("amdgpu driver", tests, NULL, NULL);

@@ -302,6 +302,31 @@ static inline void rig_assert_list(struct rig *r, const char *golden)
 	eg_strbuf_free(&b);
 }
 
+/* Attributes as lines "device name value", for comparison with a golden text. */
+struct rig_attributes {
+	struct eg_attribute_sink sink; /* first */
+	struct eg_strbuf text;
+};
+
+static inline void rig_put_attribute(struct eg_attribute_sink *sink, const struct eg_attribute *a)
+{
+	struct rig_attributes *l = (struct rig_attributes *)sink;
+
+	if (a->is_text)
+		eg_strbuf_printf(&l->text, "%s %s %s\n", a->device, a->name, a->text);
+	else
+		eg_strbuf_printf(&l->text, "%s %s %.10g\n", a->device, a->name, a->value);
+}
+
+static inline void rig_assert_attributes(struct rig *r, const char *golden)
+{
+	struct rig_attributes l = {{rig_put_attribute}, EG_STRBUF_INIT(64 * 1024)};
+
+	r->driver->attributes(r->inst, &l.sink);
+	assert_string_equal(eg_strbuf_get(&l.text), golden);
+	eg_strbuf_free(&l.text);
+}
+
 /* Runs fn in a child without rights; its return value is the child's exit status. */
 static inline int rig_as_nobody(int (*fn)(struct rig *), struct rig *r)
 {

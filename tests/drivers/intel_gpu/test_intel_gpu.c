@@ -177,6 +177,37 @@ static void test_gone_and_back(void **state)
 	rig_free(r);
 }
 
+static void test_attributes(void **state)
+{
+	struct rig *r = fresh();
+	double celsius = -1;
+
+	chip(r, "hwmon0", "xe", "0000:03:00.0");
+	set(r, "hwmon0", "energy1_input", "5000");
+	set(r, "hwmon0", "temp2_input", "-1500");
+	set(r, "hwmon0", "temp3_input", "80000"); /* of the memory */
+	chip(r, "hwmon1", "i915", "\033[31m");
+	set(r, "hwmon1", "energy1_input", "5000");
+	set(r, "hwmon1", "temp1_input", "61000");
+	assert_int_equal(rig_open(r), 0);
+	assert_int_equal(r->driver->temperature(r->inst, 0, &celsius), -ENODATA); /* not read yet */
+	rig_read(r);
+	assert_int_equal(r->driver->temperature(r->inst, 0, &celsius), 0);
+	assert_true(celsius == -1.5);
+	assert_int_equal(r->driver->temperature(r->inst, 1, &celsius), 0);
+	assert_true(celsius == 61);
+	/* What is no PCI address names no device. */
+	rig_assert_attributes(r, "pci-0000:03:00.0 pci_id 0000:03:00.0\n"
+				 "pci-0000:03:00.0 temperature_celsius -1.5\n"
+				 "gpu-hwmon1 temperature_celsius 61\n");
+	r->fault_file = "temp2_input";
+	r->fault_pread = EIO;
+	rig_read(r);
+	assert_int_equal(r->reading[0].status, EG_STATUS_OK);
+	assert_int_equal(r->driver->temperature(r->inst, 0, &celsius), -ENODATA);
+	rig_free(r);
+}
+
 static int open_blocked(struct rig *r)
 {
 	const struct eg_diag *d;
@@ -263,6 +294,7 @@ int main(void)
 		cmocka_unit_test(test_each_open_fails),
 		cmocka_unit_test(test_ceiling),
 		cmocka_unit_test(test_capture),
+		cmocka_unit_test(test_attributes),
 	};
 
 	return cmocka_run_group_tests_name("intel_gpu driver", tests, NULL, NULL);
