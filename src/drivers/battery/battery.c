@@ -80,6 +80,14 @@ static int open_files(const struct eg_fs *fs, struct battery *b)
 	return 0;
 }
 
+static bool printable(const char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s <= ' ' || (unsigned char)*s >= 0x7f)
+			return false;
+	return true;
+}
+
 static void describe_channel(const struct eg_instance *in, const char *name, bool product,
 			     struct eg_channel *c)
 {
@@ -117,8 +125,12 @@ static int add_battery(struct eg_instance *in, const char *name, struct eg_diags
 		return 0;
 	}
 	*b = (struct battery){.fd = {-1, -1, -1}};
-	if (eg_copy(b->name, sizeof(b->name), name) < 0)
+	/* The name is the channel's: what the kernel never gives would break a screen or an export. */
+	if (eg_copy(b->name, sizeof(b->name), name) < 0 || !printable(name)) {
+		eg_diag_add(diags, EG_DIAG_SENSOR_ERROR, "battery", name, "",
+			    "no name of a battery: too long, or not of printable characters");
 		return 0;
+	}
 	if (text_is(fs, name, "present", "0")) {
 		eg_diag_add(diags, EG_DIAG_SENSOR_ABSENT, "battery", name, "insert the battery",
 			    "the slot is empty");

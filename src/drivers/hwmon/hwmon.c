@@ -243,6 +243,9 @@ static void name_channel(struct eg_instance *in, const char *key, const struct e
 		snprintf(c->domain, sizeof(c->domain), "%.47s-%.24s-%.20s", key, label, id);
 	(void)eg_copy(c->device, sizeof(c->device), c->domain);
 	(void)eg_copy(c->label, sizeof(c->label), plan->label[0] ? plan->label : key);
+	for (char *p = c->label; *p; p++) /* it goes to screens */
+		if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f)
+			*p = '?';
 }
 
 /* AMD's energy chip numbers its sockets: the account that RAPL drivers fill too. */

@@ -127,7 +127,11 @@ static void test_several(void **state)
 	set(r, "BAT1", "type", "Battery");
 	set(r, "BAT1", "status", "Charging");
 	set(r, "BAT1", "power_now", "100");
+	set(r, "BAT\033[2J", "type", "Battery"); /* would clear the screen */
+	set(r, "BAT\033[2J", "status", "Discharging");
+	set(r, "BAT\033[2J", "power_now", "100");
 	assert_int_equal(rig_open(r), 0);
+	assert_non_null(rig_diag(r, EG_DIAG_SENSOR_ERROR, NULL));
 	rig_assert_list(r, "BAT0 node-BAT0 battery node power 5002000\n"
 			   "BAT1 node-BAT1 battery node power no_data\n");
 	rig_close(r);

@@ -80,6 +80,7 @@ static void test_kinds(void **state)
 	rig_write(r, HW "hwmon3/curr2_input", "-100");
 	chip(r, "hwmon4", "nouveau", "0000:01:00.0");
 	rig_write(r, HW "hwmon4/power1_input", "30000000");
+	rig_write(r, HW "hwmon4/power1_label", "\033]0;a\007\xff");
 	chip(r, "hwmon5", "amd_energy", "amd_energy.0");
 	rig_write(r, HW "hwmon5/energy1_input", "11");
 	rig_write(r, HW "hwmon5/energy1_label", "Ecore000");
@@ -93,7 +94,7 @@ static void test_kinds(void **state)
 		"ina238-1-0040-energy1 ina238-1-0040-energy1 rail component energy 123456789012\n"
 		"ltc2992-1-0041-in0xcurr1 ltc2992-1-0041-in0xcurr1 rail component power 18000000\n"
 		"ltc2992-1-0041-in2xcurr2 ltc2992-1-0041-in2xcurr2 rail component power error\n"
-		"nouveau-0000:01:00.0-power1 pci-0000:01:00.0 gpu component power 30000000\n"
+		"nouveau-0000:01:00.0-__0_a__ pci-0000:01:00.0 gpu component power 30000000\n"
 		"amd_energy-amd_energy.0-Esocket0 cpu-0 package component energy 22\n"
 		"amd_energy-amd_energy.0-Esocket1 cpu-1 package component energy 33\n"
 		"ina226-1-0040-VDD_12V ina226-1-0040-VDD_12V rail component power 25000\n");
@@ -102,6 +103,7 @@ static void test_kinds(void **state)
 	assert_int_equal(r->ch[0].max_uw, 1000000000);
 	assert_int_equal(r->ch[6].max_uw, 3000000000); /* an alarm limit raises it */
 	assert_string_equal(r->ch[6].label, "VDD 12V");
+	assert_string_equal(r->ch[3].label, "?]0;a??");
 	/* A negative current is no power: a sample was there and was nonsense. */
 	assert_true(rig_reading(r, "ltc2992-1-0041-in2xcurr2")->bad);
 	assert_non_null(rig_diag(r, EG_DIAG_VALUE_REJECTED, "ltc2992-1-0041-in2xcurr2"));

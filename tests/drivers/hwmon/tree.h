@@ -379,7 +379,7 @@ static inline struct rig *rig_new_capture(const struct eg_driver *driver, const 
 	struct rig *r;
 
 	if (!data || !data[0]) {
-		print_message("ERGON_TEST_DATA is unset: no captured machines\n");
+		print_message("# ERGON_TEST_DATA is unset: no captured machines\n");
 		skip();
 	}
 	r = rig_new(driver);
