@@ -44,7 +44,7 @@ struct slot {
 
 /* A window's memory of one track at its begin, and what it watched since. */
 struct mark {
-	uint64_t uj, est_uj, gap_ns, samples, bad, wraps, resets, gaps, held, suspends, ceilings;
+	uint64_t uj, est_uj, gap_ns, samples, bad, wraps, resets, suspends, ceilings;
 	double step2_j2, d1_w2, d2_w2, p2s;
 	uint64_t n_d1, n_d2, p_ns, uw;
 	/*

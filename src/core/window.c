@@ -46,7 +46,7 @@ static void set_mark(struct mark *k, const struct eg_track *t, uint64_t begin_ns
 {
 	*k = (struct mark){.uj = t->uj, .est_uj = t->est_uj, .gap_ns = t->gap_ns,
 			   .samples = t->samples, .bad = t->bad, .wraps = t->wraps,
-			   .resets = t->resets, .gaps = t->gaps, .held = t->held,
+			   .resets = t->resets,
 			   .suspends = t->suspends, .ceilings = t->ceilings,
 			   .step2_j2 = t->step2_j2, .d1_w2 = t->d1_w2, .d2_w2 = t->d2_w2,
 			   .n_d1 = t->n_d1, .n_d2 = t->n_d2, .p2s = t->p2s, .p_ns = t->p_ns,
