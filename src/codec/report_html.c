@@ -34,7 +34,7 @@ static const char style[] =
 	"padding:.05em .7em;font-size:.85rem}"
 	"table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}"
 	"th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--line)}"
-	"th{font-weight:600;color:var(--soft)}td.n,th.n{text-align:right}"
+	"th{font-weight:600;color:var(--soft);white-space:nowrap}td.n,th.n{text-align:right}"
 	".scroll{overflow-x:auto}svg{width:100%;height:auto}"
 	"svg text{fill:var(--soft);font-size:12px}svg .grid{stroke:var(--line)}"
 	"svg .line{fill:none;stroke-width:1.5}svg .area{opacity:.14}";
@@ -384,6 +384,8 @@ static void put_note(struct eg_strbuf *out, const char *subject, const char *det
 
 static void put_notes(struct eg_strbuf *out, const struct eg_report *r)
 {
+	struct eg_strbuf who = EG_STRBUF_INIT(1u << 16);
+
 	eg_strbuf_puts(out, "<h2>Notes</h2>\n<ul>\n");
 	for (unsigned f = 0; f < EG_FLAG_COUNT; f++)
 		if (r->result->flags & EG_FLAG_BIT(f))
@@ -392,9 +394,13 @@ static void put_notes(struct eg_strbuf *out, const struct eg_report *r)
 	for (size_t i = 0; r->diags != NULL && i < r->diags->n; i++) {
 		const struct eg_diag *d = &r->diags->items[i];
 
-		put_note(out, d->subject[0] ? d->subject : d->driver, d->detail, d->cure);
+		eg_strbuf_reset(&who);
+		eg_strbuf_printf(&who, "%s%s%s", d->driver,
+				 d->driver[0] && d->subject[0] ? " " : "", d->subject);
+		put_note(out, eg_strbuf_get(&who), d->detail, d->cure);
 	}
 	eg_strbuf_puts(out, "</ul>\n");
+	eg_strbuf_free(&who);
 }
 
 int eg_report_html(const struct eg_report *r, struct eg_strbuf *out)

@@ -1026,7 +1026,7 @@ int eg_scenario_read(const char *file_or_name, char **ret_text, size_t *ret_len)
 	while (s->name && strcmp(s->name, file_or_name) != 0)
 		s++;
 	if (!s->name)
-		return -ENOENT;
+		return read_file(file_or_name, ret_text, ret_len);
 	text = strdup(s->text);
 	if (!text)
 		return -ENOMEM;

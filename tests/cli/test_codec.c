@@ -18,6 +18,7 @@
 #include "codec/html.h"
 #include "codec/json.h"
 #include "codec/number.h"
+#include "codec/plain.h"
 #include "codec/stats.h"
 #include "codec/utf8.h"
 
@@ -27,6 +28,29 @@ static void scaled_is(uint64_t v, unsigned digits, const char *want)
 
 	assert_int_equal(eg_number_scaled(text, v, digits), strlen(want));
 	assert_string_equal(text, want);
+}
+
+static void plain_is(const char *s, size_t n, bool ascii, const char *want)
+{
+	struct eg_strbuf out = EG_STRBUF_INIT(256);
+
+	eg_plain_text(&out, s, n, ascii);
+	assert_int_equal(eg_strbuf_error(&out), 0);
+	assert_string_equal(eg_strbuf_get(&out), want);
+	eg_strbuf_free(&out);
+}
+
+static void test_plain(void **state)
+{
+	plain_is("", 0, false, "");
+	plain_is("a\tb\n\xc2\xb1 \xe2\x82\xac", 10, false, "a\tb\n\xc2\xb1 \xe2\x82\xac");
+	plain_is("a\tb\n\xc2\xb1 \xe2\x82\xac", 10, true, "a\tb\n+/- ?");
+	plain_is("\x1b[m\r\0\x7f", 6, true, "?[m???");
+	plain_is("\xc2\x9bm\xc2\xa0", 5, false, EG_UTF8_REPLACEMENT "m\xc2\xa0");
+	plain_is("\xe2\x80\xae\xe2\x81\xa9", 6, true, "??");
+	plain_is("\xe2\x80\xaf\xe2\x81\xaa", 6, false, "\xe2\x80\xaf\xe2\x81\xaa");
+	plain_is("\xe2\x82", 2, false, EG_UTF8_REPLACEMENT); /* cut off */
+	plain_is("\xff\xf0\x9f\x94\x8b", 5, true, "??");
 }
 
 static void test_scaled(void **state)
@@ -401,6 +425,7 @@ int main(void)
 		cmocka_unit_test(test_json_pretty),
 		cmocka_unit_test(test_json_misuse_is_told),
 		cmocka_unit_test(test_json_ceiling),
+		cmocka_unit_test(test_plain),
 		cmocka_unit_test(test_csv),
 		cmocka_unit_test(test_html),
 		cmocka_unit_test(test_curve),

@@ -55,7 +55,7 @@ def test_no_text_steers_the_terminal():
             assert b"\x1b" not in r.stdout and b"\xc2\x9b" not in r.stdout, words
         else:
             assert_tame(r.stdout, words)
-    contains(raw("sensors", "--all", "--root", m.root, env=utf8).stdout.decode(), "e\ufffd[31mv\ufffdi")
+    contains(raw("sensors", "--root", m.root, env=utf8).stdout.decode(), "[31mv")
 
 
 def test_without_utf8_the_report_is_ascii():

@@ -272,6 +272,7 @@ def test_html_of_hostile_words():
 def test_html_without_sensors():
     r, p, text = page(Machine(), "--", "true")
     contains(p.text, "No energy was measured")
+    contains(p.text, "hwmon sys/class/hwmon")
     assert "svg" not in p.tags
 
 

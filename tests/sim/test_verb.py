@@ -92,6 +92,11 @@ def test_refusals():
         e = sim("node", "--dir", d + "/c", "--scenario", d + "/bad.scn", code=2).stderr
         assert "bad.scn:4: unknown key 'nam'; did you mean 'name'?" in e, e
         assert not os.path.exists(d + "/c")
+        # a file without a dot in its name is a file all the same
+        os.rename(d + "/bad.scn", d + "/mine")
+        e = subprocess.run([os.path.abspath(ERGON), "sim", "node", "--dir", d + "/c", "--scenario",
+                            "mine"], cwd=d, capture_output=True, text=True, timeout=20).stderr
+        assert "mine:4: unknown key" in e, e
     for words, says in (
         (["nodes"], "did you mean 'node'"), (["node"], "--dir"), (["node", "--drr", "x"], "'--dir'"),
         (["truth", "--from", "1", "--to", "2"], "either"), (["show", "defalt"], "'default'"),
