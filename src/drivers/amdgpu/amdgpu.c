@@ -168,6 +168,40 @@ static int list_dir(struct eg_instance *in, const char *dir, struct eg_names *re
 	return r;
 }
 
+/*
+ * A chip or a card whose address is unknown could be one of those found already: counted twice is
+ * worse than shown once. A card that has its chip is no candidate.
+ */
+static bool may_be_known(struct eg_instance *in, const char *bdf)
+{
+	for (size_t i = 0; i < in->n; i++)
+		if (in->card[i].drm[0] && !in->card[i].hwmon[0] && (!bdf[0] || !in->card[i].bdf[0]))
+			return !card_at(in, bdf);
+	return false;
+}
+
+static void add_chips(struct eg_instance *in, const struct eg_names *names, bool with_address,
+		      struct eg_diags *diags)
+{
+	char dir[DIR_MAX], bdf[EG_SMI_BDF_MAX];
+
+	for (size_t i = 0; i < names->n; i++) {
+		struct card *c;
+
+		if (!hwmon_chip(&in->env->fs, names->name[i], dir, bdf) || !bdf[0] == with_address)
+			continue;
+		if (may_be_known(in, bdf)) {
+			eg_diag_add(diags, EG_DIAG_NOT_COUNTED, "amdgpu", dir, "",
+				    "which card it belongs to is not told: it may be one that is "
+				    "counted already");
+			continue;
+		}
+		c = add_card(in, bdf, diags);
+		if (c && !c->hwmon[0])
+			(void)eg_copy(c->hwmon, sizeof(c->hwmon), dir);
+	}
+}
+
 static int find_cards(struct eg_instance *in, struct eg_diags *diags)
 {
 	char dir[DIR_MAX], bdf[EG_SMI_BDF_MAX];
@@ -185,12 +219,9 @@ static int find_cards(struct eg_instance *in, struct eg_diags *diags)
 	eg_names_free(&names);
 	if (r == 0)
 		r = list_dir(in, HWMON_DIR, &names, diags);
-	for (size_t i = 0; r == 0 && i < names.n; i++) {
-		if (!hwmon_chip(&in->env->fs, names.name[i], dir, bdf))
-			continue;
-		c = add_card(in, bdf, diags);
-		if (c && !c->hwmon[0])
-			(void)eg_copy(c->hwmon, sizeof(c->hwmon), dir);
+	if (r == 0) {
+		add_chips(in, &names, true, diags);
+		add_chips(in, &names, false, diags);
 	}
 	eg_names_free(&names);
 	return r;

@@ -542,6 +542,29 @@ static void test_attributes(void **state)
 	rig_free(r);
 }
 
+/* Where nobody tells which card a chip belongs to, a card could be counted twice. */
+static void test_unknown_place(void **state)
+{
+	struct rig *r = fresh();
+	uint8_t b[4096];
+	size_t n = table_make(table_of(1, 4), b, 300, 1000, 1);
+
+	drm(r, 0, A);
+	metrics(r, A, 1, 4, 300, 2000);
+	hwmon(r, 3, NULL, "power1_average", "300000000");
+	assert_int_equal(rig_open(r), 0);
+	rig_assert_list(r, "gpu-0 pci-" A " gpu component energy 2000\n");
+	assert_non_null(rig_diag(r, EG_DIAG_NOT_COUNTED, "sys/class/hwmon/hwmon3"));
+	rig_free(r);
+	r = fresh();
+	rig_write(r, "sys/class/drm/card0/device/vendor", "0x1002");
+	rig_write_bytes(r, "sys/class/drm/card0/device/gpu_metrics", b, n);
+	hwmon(r, 3, A, "power1_average", "300000000");
+	assert_int_equal(rig_open(r), 0);
+	rig_assert_list(r, "gpu-0 gpu-card0 gpu component energy 1000\n");
+	rig_free(r);
+}
+
 static int open_blocked(struct rig *r)
 {
 	const struct eg_diag *d;
@@ -642,6 +665,7 @@ int main(void)
 		cmocka_unit_test(test_gone_and_back), cmocka_unit_test(test_denied),
 		cmocka_unit_test(test_hwmon_errors),  cmocka_unit_test(test_each_open_fails),
 		cmocka_unit_test(test_captures),      cmocka_unit_test(test_attributes),
+		cmocka_unit_test(test_unknown_place),
 	};
 
 	return cmocka_run_group_tests_name("amdgpu driver", tests, NULL, NULL);
