@@ -174,7 +174,10 @@ static void identify(struct scan *s)
 			s->worst = s->worst ? s->worst : (int)n;
 			eg_diag_add(s->cfg->diags,
 				    n == -ENOENT ? EG_DIAG_SENSOR_BLOCKED : eg_diag_code_of((int)n),
-				    NAME, z->path, n == -ENOENT ? cure_masked : cure_blocked,
+				    NAME, z->path,
+				    n == -ENOENT		? cure_masked :
+				    n == -EACCES || n == -EPERM ? cure_blocked :
+								  "",
 				    "the zone is listed, but its name cannot be read: %s",
 				    eg_errno_text((int)n));
 			continue;

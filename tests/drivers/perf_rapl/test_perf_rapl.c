@@ -84,7 +84,7 @@ static void whole_list(void **state)
 	static const uint64_t raw[] = {101, 201, 100, 200, 103, 203, 102, 202, 104, 204};
 	static const uint64_t max_w[] = {500, 500, 500, 500, 200, 200, 200, 200, 1000, 1000};
 	static const char *const device[] = {"cpu-0", "cpu-3", "cpu-0", "cpu-3", "cpu-0",
-					     "cpu-3", "cpu-0", "cpu-3", "node",  "psys-3"};
+					     "cpu-3", "cpu-0", "cpu-3", "node",	 "psys-3"};
 	struct tree *t = machine();
 
 	two_sockets(t);
