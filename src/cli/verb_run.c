@@ -88,7 +88,8 @@ static int make_curve(struct run *run)
 
 static void sample(struct run *run)
 {
-	eg_meter_sample(run->ctx.meter, false);
+	/* A steered clock stands still until we sleep: it would run away from a slow driver. */
+	eg_meter_sample(run->ctx.meter, run->ctx.file_clock != NULL);
 	note_curve(run);
 	eg_progress_show(&run->progress, run->ctx.meter, run->repeats > 1 ? WINDOW_ALL : WINDOW_ONE,
 			 run->done + 1, run->repeats);
@@ -117,7 +118,7 @@ static int watch(struct run *run, const struct eg_child *child, int *ret_status)
 	struct signalfd_siginfo info;
 
 	while (!ended) {
-		int r = eg_wait_until(&run->signals, clock, run->ctx.file_clock != NULL, due,
+		int r = eg_wait_until(&run->signals, clock, run->ctx.file_clock, due,
 				      &info);
 
 		if (r < 0)

@@ -239,7 +239,7 @@ static int wait_interval(struct stat_run *st, uint64_t due_ns)
 
 	for (;;) {
 		uint64_t next = eg_meter_next_due(st->ctx.meter, eg_clock_ns(clock));
-		int r = eg_wait_until(&st->signals, clock, st->ctx.file_clock != NULL,
+		int r = eg_wait_until(&st->signals, clock, st->ctx.file_clock,
 				      EG_MIN(next, due_ns), &info);
 
 		if (r < 0)
@@ -249,7 +249,7 @@ static int wait_interval(struct stat_run *st, uint64_t due_ns)
 		if (r == 0 && eg_clock_ns(clock) >= due_ns)
 			return 0;
 		if (r == 0)
-			eg_meter_sample(st->ctx.meter, false);
+			eg_meter_sample(st->ctx.meter, st->ctx.file_clock != NULL);
 	}
 }
 
