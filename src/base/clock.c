@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -236,10 +237,16 @@ static uint64_t file_unix(void *ctx)
 	return get(&fc->page->unix_base_ns) + get(&fc->page->boot_ns);
 }
 
-/* Ends early with -EINTR when the simulator has gone. */
-static int file_sleep(void *ctx, uint64_t t_ns)
+static bool can_read(int fd)
 {
-	struct eg_file_clock *fc = ctx;
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	return fd >= 0 && poll(&p, 1, 0) > 0;
+}
+
+int eg_file_clock_sleep(struct eg_file_clock *fc, uint64_t t_ns, int wake_fd)
+{
+	int r = 0;
 
 	if (fc->slot < 0)
 		return -EINVAL;
@@ -247,17 +254,21 @@ static int file_sleep(void *ctx, uint64_t t_ns)
 		return 0;
 	set(&fc->page->slot[fc->slot].want_ns, t_ns);
 	for (unsigned spins = 0; get(&fc->page->boot_ns) < t_ns; spins++) {
-		if (get(&fc->page->stop)) {
-			set(&fc->page->slot[fc->slot].want_ns, 0);
-			return -EINTR;
-		}
+		r = get(&fc->page->stop) ? -ECANCELED : can_read(wake_fd) ? -EINTR : 0;
+		if (r < 0)
+			break;
 		if (spins > 2000)
 			nap();
 		else
 			sched_yield();
 	}
 	set(&fc->page->slot[fc->slot].want_ns, 0);
-	return 0;
+	return r;
+}
+
+static int file_sleep(void *ctx, uint64_t t_ns)
+{
+	return eg_file_clock_sleep(ctx, t_ns, -1);
 }
 
 struct eg_clock eg_clock_file(struct eg_file_clock *fc)

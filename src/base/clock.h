@@ -18,7 +18,8 @@ struct eg_clock_ops {
 	uint64_t (*boot_ns)(void *ctx);	 /* interval clock, includes suspend */
 	uint64_t (*awake_ns)(void *ctx); /* the same without suspend */
 	uint64_t (*unix_ns)(void *ctx);
-	/* Sleeps until boot_ns() >= t; 0, or -EINTR when a signal came. */
+	/* Sleeps until boot_ns() >= t; 0, -EINTR when a signal came, -ECANCELED when the simulator
+	 * that moves the clock has gone: its time stands still. */
 	int (*sleep_until)(void *ctx, uint64_t t_ns);
 };
 
@@ -73,6 +74,8 @@ int eg_file_clock_create(const char *path, uint64_t boot_ns, uint64_t unix_ns,
 			 struct eg_file_clock **ret) EG_MUST_CHECK;
 struct eg_file_clock *eg_file_clock_close(struct eg_file_clock *fc);
 struct eg_clock eg_clock_file(struct eg_file_clock *fc);
+/* Sleeps as its clock does, but also ends, with -EINTR, when wake_fd (-1: none) can be read. */
+int eg_file_clock_sleep(struct eg_file_clock *fc, uint64_t t_ns, int wake_fd) EG_MUST_CHECK;
 /*
  * Simulator side: waits (real time, at most timeout_ns) until every attached living program
  * sleeps, and returns the earliest time wanted, not before now. -ETIMEDOUT: someone is busy or

@@ -623,7 +623,8 @@ static int sleep_shared(int argc, char **argv)
 		return failure("cannot use the clock", w.clock, r);
 	clock = eg_clock_file(fc);
 	r = eg_clock_sleep_until(&clock, eg_clock_ns(&clock) + ns);
-	eg_file_clock_close(fc);
+	/* The place in the clock is kept, awake, until the process has been waited for: so time stands
+	 * still between the end of the sleep and the moment its parent sees it. */
 	return r < 0 ? failure("the simulator of", w.clock, r) : EG_EXIT_OK;
 }
 

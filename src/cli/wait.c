@@ -51,8 +51,8 @@ static int take_one(const struct eg_signals *s, struct signalfd_siginfo *ret)
 	return n < 0 && errno != EAGAIN && errno != EINTR ? -errno : 0;
 }
 
-int eg_wait_until(const struct eg_signals *s, const struct eg_clock *clock, bool steered,
-		  uint64_t t_ns, struct signalfd_siginfo *ret)
+int eg_wait_until(const struct eg_signals *s, const struct eg_clock *clock,
+		  struct eg_file_clock *steered, uint64_t t_ns, struct signalfd_siginfo *ret)
 {
 	uint64_t now = eg_clock_ns(clock);
 	int ready = steered || now >= t_ns; /* else ppoll() looks: no read for each sample */
@@ -66,7 +66,9 @@ int eg_wait_until(const struct eg_signals *s, const struct eg_clock *clock, bool
 		if (r != 0 || now >= t_ns)
 			return r;
 		if (steered) {
-			r = eg_clock_sleep_until(clock, t_ns);
+			r = eg_file_clock_sleep(steered, t_ns, s->fd);
+			if (r == -ECANCELED) /* no time comes any more: only a signal can */
+				r = poll(&p, 1, -1) < 0 ? -errno : 0;
 			if (r < 0 && r != -EINTR)
 				return r;
 			continue;

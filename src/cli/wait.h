@@ -31,10 +31,9 @@ void eg_signals_release(struct eg_signals *s);
 
 /*
  * Waits until t_ns of the clock. 0: the time has come; 1: a signal, in *ret; negative errno.
- * steered: the clock is a file clock, whose sleep ends only as its simulator moves it; signals are
- * then seen at the end of a sleep.
+ * steered: the file clock behind clock, moved by its simulator; NULL: the machine's own time.
  */
-int eg_wait_until(const struct eg_signals *s, const struct eg_clock *clock, bool steered,
-		  uint64_t t_ns, struct signalfd_siginfo *ret) EG_MUST_CHECK;
+int eg_wait_until(const struct eg_signals *s, const struct eg_clock *clock,
+		  struct eg_file_clock *steered, uint64_t t_ns, struct signalfd_siginfo *ret) EG_MUST_CHECK;
 
 #endif

@@ -340,7 +340,7 @@ static void file_clock(void **state)
 		if (eg_clock_sleep_until(&c, 9000) != 0 || eg_clock_awake_ns(&c) != 5000)
 			_exit(5);
 		/* the simulator ends instead */
-		if (eg_clock_sleep_until(&c, 10000) != -EINTR)
+		if (eg_clock_sleep_until(&c, 10000) != -ECANCELED)
 			_exit(6);
 		eg_file_clock_close(prog);
 		_exit(0);
