@@ -56,6 +56,7 @@ struct mark {
 	double celsius;
 	uint64_t max_uw; /* highest power seen inside */
 	bool have_max;
+	uint64_t ok_ns;	/* of the reading that it stands on */
 	uint64_t first_ok_ns; /* where the mark was taken again; 0 it was not */
 	uint64_t longest_dt_ns;
 	uint32_t flags; /* union of the driver's flags inside */

@@ -12,6 +12,8 @@
  *              a constant part of T, which moves the curve and changes only what enters and leaves
  *              at the edges: rms of a uniform delay, T / sqrt(3), times the step of power between
  *              the edges.
+ *              The readings also lie a little off the window's edges, by times that are known: what
+ *              may have flowed in them is added as it is.
  *  sampling    What the power did between two samples is not known. The caller brings the variance
  *              of the integral (step_var_j2).
  *  accuracy    The class is the half-width of the 95 % interval of a gain error: class / 1.96. That
@@ -78,7 +80,7 @@ void eg_uncertainty_channel(const struct eg_channel *ch, const struct eg_window_
 	}
 	*ret = (struct eg_uncertainty){
 		.resolution_uj = to_uj(resolution),
-		.update_uj = to_uj(EG_COVERAGE * update),
+		.update_uj = to_uj(rss(EG_COVERAGE * update, facts->skew_j * 1e6)),
 		.sampling_uj = to_uj(EG_COVERAGE * 1e6 * sqrt(facts->step_var_j2)),
 		.accuracy_uj = to_uj(accuracy * widen),
 		.held_uj = to_uj(EG_COVERAGE * (double)facts->est_uj / sqrt(3)),

@@ -27,6 +27,7 @@ struct eg_window_facts {
 	double step_var_j2;	/* variance of the integration of samples of a gauge, J^2 */
 	double edge_w;		/* power that may have been flowing at the edges: the larger of the
 				   window's rms power and the last known power before it, W */
+	double skew_j;		/* edge_w x (time between the readings - length of the window), J */
 	double edge_step_w;	/* |power at end - power at begin| of a gauge, W */
 };
 

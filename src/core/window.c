@@ -52,6 +52,7 @@ static void set_mark(struct mark *k, const struct eg_track *t, uint64_t begin_ns
 			   .n_d1 = t->n_d1, .n_d2 = t->n_d2, .p2s = t->p2s, .p_ns = t->p_ns,
 			   .based = t->samples &&
 				    t->ok_t_ns + edge_slack_ns(t->ch) >= begin_ns,
+			   .ok_ns = t->ok_t_ns,
 			   .uw = t->uw, .have_uw = t->have_uw, .celsius = t->celsius,
 			   .flags = t->flags};
 }
@@ -267,7 +268,8 @@ static void fill_channel(const struct eg_meter *m, const struct window *w, size_
 {
 	const struct eg_track *t = &m->track[i];
 	const struct mark *k = &w->mark[i];
-	uint64_t seconds_ns = end_ns - w->begin_ns, edges, covered;
+	uint64_t seconds_ns = end_ns - w->begin_ns, edges, inner_gap = t->gap_ns - k->gap_ns;
+	uint64_t span, covered; /* between its first and its last reading, and of that known */
 	struct eg_window_facts facts;
 	double mean_w;
 
@@ -281,7 +283,7 @@ static void fill_channel(const struct eg_meter *m, const struct window *w, size_
 		.longest_dt_ns = k->longest_dt_ns};
 	c->has_value = k->based && c->samples > 0;
 	edges = open_edges_ns(t, k, w->begin_ns, end_ns);
-	c->gap_ns = EG_MIN(t->gap_ns - k->gap_ns + edges, seconds_ns);
+	c->gap_ns = EG_MIN(inner_gap + edges, seconds_ns);
 	c->flags = channel_flags(t, k, c, seconds_ns, edges && t->status != EG_STATUS_OK);
 	/* Readings that leave the whole window unknown (a reset, nonsense) are no value. */
 	c->has_value = c->has_value && (c->uj || c->est_uj || c->gap_ns < seconds_ns || !c->gap_ns);
@@ -289,7 +291,9 @@ static void fill_channel(const struct eg_meter *m, const struct window *w, size_
 		return;
 	if (c->est_uj)
 		c->provenance = EG_PROVENANCE_ESTIMATED;
-	covered = seconds_ns - c->gap_ns;
+	/* The energy is that between its readings, which lie a little off the window's edges. */
+	span = t->ok_t_ns - k->ok_ns;
+	covered = span - EG_MIN(span, inner_gap);
 	mean_w = covered ? (double)(c->uj + c->est_uj) * 1e3 / (double)covered : 0;
 	if (covered)
 		c->mean_w = mean_w;
@@ -300,6 +304,7 @@ static void fill_channel(const struct eg_meter *m, const struct window *w, size_
 		.edge_w = edge_watts(t, k, mean_w, seconds_ns),
 		.edge_step_w = k->have_uw && t->have_uw
 				       ? fabs((double)t->uw - (double)k->uw) / 1e6 : 0};
+	facts.skew_j = facts.edge_w * fabs((double)span + (double)edges - (double)seconds_ns) / 1e9;
 	eg_uncertainty_channel(t->ch, &facts, &c->uncertainty);
 }
 
