@@ -795,7 +795,7 @@ static void amdgpu_attributes(struct eg_instance *in, struct eg_attribute_sink *
 static const struct eg_option options[] = {
 	{"max_watts", EG_OPTION_U64, "1500",
 	 "highest plausible power of a card that states no limit (power1_cap_max)"},
-	{NULL},
+	{0},
 };
 
 const struct eg_driver eg_driver_amdgpu = {

@@ -347,7 +347,7 @@ static uint32_t battery_flags(const struct eg_instance *in, size_t channel)
 
 static const struct eg_option options[] = {
 	{"max_watts", EG_OPTION_U64, "500", "highest plausible power of one battery"},
-	{NULL},
+	{0},
 };
 
 const struct eg_driver eg_driver_battery = {

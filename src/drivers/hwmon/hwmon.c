@@ -768,7 +768,7 @@ static const struct eg_option options[] = {
 	 "highest plausible power of a sensor whose chip states no limit"},
 	{"chassis_max_watts", EG_OPTION_U64, "5000",
 	 "highest plausible power of a power meter that states no limit"},
-	{NULL},
+	{0},
 };
 
 const struct eg_driver eg_driver_hwmon = {
