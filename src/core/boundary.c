@@ -26,6 +26,7 @@ static const char why_psys_many[] = "several psys channels, whose extents are no
 static const char why_psys_beside[] = "whether psys covers it is not known";
 static const char why_soc_beside[] = "whether the module covers it is not known";
 static const char why_psu[] = "not every power supply of the machine was read";
+static const char why_dies[] = "a preferred interface tells the dies of this socket apart";
 static const char why_machine[] = "another figure for the whole machine";
 static const char why_battery[] = "covers the machine, but only while it runs on battery";
 static const char why_estimate[] = "an estimate is not added to measured channels";
@@ -238,9 +239,22 @@ static bool gpu_outside(const struct plan *p, enum eg_component of, size_t i)
 	return true;
 }
 
+/* A whole by an interface that is behind the one which reads its parts (perf's socket beside the
+ * dies of powercap): it may be one of them only. */
+static void set_lesser_wholes_aside(struct plan *p, struct eg_boundary_out *ret)
+{
+	for (size_t i = 0; i < p->n; i++)
+		for (size_t k = 0; k < p->n && p->taking_part[i]; k++)
+			if (p->taking_part[k] && p->in[k].rank < p->in[i].rank &&
+			    p->in[k].ch->component == p->in[i].ch->component &&
+			    components_contain(p->in[i].ch, p->in[k].ch))
+				set_aside(p, ret, i, why_dies);
+}
+
 /* Takes out what may overlap a wide channel without anybody knowing. */
 static void set_unknown_aside(struct plan *p, struct eg_boundary_out *ret)
 {
+	set_lesser_wholes_aside(p, ret);
 	if (count(p, EG_COMPONENT_PSYS) > 1)
 		set_all_aside(p, ret, EG_COMPONENT_PSYS, why_psys_many);
 	for (size_t i = 0; count(p, EG_COMPONENT_PSYS) && i < p->n; i++)

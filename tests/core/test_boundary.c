@@ -107,6 +107,11 @@ static void test_dies_of_one_socket(void **state)
 	expect(&m, "TTPT");
 	add(&m, EG_COMPONENT_PACKAGE, "cpu-0");
 	expect(&m, "PPPTT");
+	/* By a lesser interface that cannot tell dies apart it may be one die alone. */
+	m.in[4].rank = 1;
+	expect(&m, "TTPTO");
+	m.in[0].rank = m.in[1].rank = 1000; /* the dies have holes */
+	expect(&m, "PPPTT");
 }
 
 static void test_psys_and_discrete_gpu(void **state)
