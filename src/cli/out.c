@@ -4,10 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <langinfo.h>
-#include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -31,17 +30,15 @@ int eg_write_all(int fd, const char *data, size_t n)
 	return 0;
 }
 
+/* By the variables that name the locale, in their order: no locale is loaded for a sign or two. */
 bool eg_locale_is_ascii(void)
 {
-	locale_t locale = newlocale(LC_CTYPE_MASK, "", (locale_t)0);
-	bool ascii;
+	static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+	const char *value = NULL;
 
-	/* An unknown locale is libc's "C". */
-	if (locale == (locale_t)0)
-		return true;
-	ascii = strcmp(nl_langinfo_l(CODESET, locale), "UTF-8") != 0;
-	freelocale(locale);
-	return ascii;
+	for (size_t i = 0; i < EG_ARRAY_SIZE(names) && (!value || !*value); i++)
+		value = getenv(names[i]);
+	return !value || (!strcasestr(value, "utf-8") && !strcasestr(value, "utf8"));
 }
 
 void eg_say(const char *fmt, ...)
@@ -82,12 +79,12 @@ int eg_out_stdout(const struct eg_strbuf *text, bool *ret_gone)
 	return 0;
 }
 
-int eg_out_text(const struct eg_strbuf *text, bool *ret_gone)
+int eg_out_text(const struct eg_strbuf *text, bool ascii, bool *ret_gone)
 {
 	struct eg_strbuf plain = EG_STRBUF_INIT(4 * text->max);
 	int code;
 
-	eg_plain_text(&plain, eg_strbuf_get(text), text->len, eg_locale_is_ascii());
+	eg_plain_text(&plain, eg_strbuf_get(text), text->len, ascii);
 	code = eg_out_stdout(eg_strbuf_error(text) < 0 ? text : &plain, ret_gone);
 	eg_strbuf_free(&plain);
 	return code;

@@ -22,9 +22,10 @@ int eg_write_all(int fd, const char *data, size_t n) EG_MUST_CHECK;
  */
 int eg_out_stdout(const struct eg_strbuf *text, bool *ret_gone) EG_MUST_CHECK;
 
-/* The same for text that people read: nothing in it can steer their terminal (codec/plain.h). */
-int eg_out_text(const struct eg_strbuf *text, bool *ret_gone) EG_MUST_CHECK;
-/* Does the user's locale lack UTF-8? */
+/* The same for text that people read: nothing in it can steer their terminal (codec/plain.h).
+ * ascii: what eg_locale_is_ascii() said. */
+int eg_out_text(const struct eg_strbuf *text, bool ascii, bool *ret_gone) EG_MUST_CHECK;
+/* Does the user's locale lack UTF-8? Opens the locale's files: ask once. */
 bool eg_locale_is_ascii(void);
 
 struct eg_out_file {

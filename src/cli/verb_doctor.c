@@ -231,7 +231,7 @@ int eg_verb_doctor(struct eg_args *args)
 		eg_say("cannot write the findings: %s", eg_errno_text(err));
 	code = err < 0	  ? EG_EXIT_FAILURE :
 	       args->json ? eg_out_stdout(&out, NULL) :
-			    eg_out_text(&out, NULL);
+			    eg_out_text(&out, eg_locale_is_ascii(), NULL);
 	eg_survey_free(&d.survey);
 	eg_context_close(&ctx);
 	eg_strbuf_free(&out);

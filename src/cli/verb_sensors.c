@@ -67,7 +67,7 @@ int eg_verb_sensors(struct eg_args *args)
 	eg_survey_free(&s);
 	code = err < 0	  ? EG_EXIT_FAILURE :
 	       args->json ? eg_out_stdout(&out, NULL) :
-			    eg_out_text(&out, NULL);
+			    eg_out_text(&out, eg_locale_is_ascii(), NULL);
 	eg_context_close(&ctx);
 	eg_strbuf_free(&out);
 	return code;

@@ -28,6 +28,7 @@ struct stat_run {
 	bool have_total;
 	uint64_t total_uj; /* since the start */
 	bool *shown;	   /* channels that are columns: the counted ones of the first line */
+	bool ascii;	   /* the terminal knows no more */
 	bool gone;	   /* the reader has left */
 };
 
@@ -226,7 +227,7 @@ static int show(struct stat_run *st, const struct eg_result *r)
 	else
 		text_line(st, r);
 	code = st->args->json || st->args->csv ? eg_out_stdout(&st->line, &st->gone) :
-						 eg_out_text(&st->line, &st->gone);
+						 eg_out_text(&st->line, st->ascii, &st->gone);
 	st->lines++;
 	return code;
 }
@@ -308,6 +309,7 @@ int eg_verb_stat(struct eg_args *args)
 		eg_say("--json and --csv exclude each other");
 		return EG_EXIT_USAGE;
 	}
+	st.ascii = eg_locale_is_ascii();
 	st.interval_ns = args->interval_ns > 0 ? args->interval_ns : EG_NSEC_PER_SEC;
 	code = eg_signals_take(&st.signals);
 	if (code < 0) {
