@@ -49,14 +49,19 @@ void eg_strbuf_putc(struct eg_strbuf *b, char c)
 
 void eg_strbuf_printf(struct eg_strbuf *b, const char *fmt, ...)
 {
+	size_t room = b->cap - b->len; /* mostly enough: then once is all */
 	va_list ap, again;
 	int n;
 
 	va_start(ap, fmt);
 	va_copy(again, ap);
-	n = vsnprintf(NULL, 0, fmt, ap);
-	if (n >= 0 && reserve(b, (size_t)n) == 0) {
-		vsnprintf(b->s + b->len, (size_t)n + 1, fmt, again);
+	n = vsnprintf(b->s ? b->s + b->len : NULL, room, fmt, ap);
+	if (n < 0 || reserve(b, (size_t)n) < 0) {
+		if (b->s)
+			b->s[b->len] = '\0'; /* nothing of what did not fit */
+	} else {
+		if ((size_t)n >= room)
+			vsnprintf(b->s + b->len, (size_t)n + 1, fmt, again);
 		b->len += (size_t)n;
 	}
 	va_end(again);

@@ -24,8 +24,18 @@ static bool is_control(const unsigned char *p, size_t len)
 void eg_plain_text(struct eg_strbuf *out, const char *s, size_t n, bool ascii)
 {
 	while (n > 0) {
-		size_t skip, len = eg_utf8_sequence(s, n, &skip);
+		size_t skip, len = 0;
 
+		/* Nearly all of it, at one go. */
+		while (len < n && s[len] >= ' ' && s[len] < 0x7f)
+			len++;
+		if (len > 0) {
+			eg_strbuf_append(out, s, len);
+			s += len;
+			n -= len;
+			continue;
+		}
+		len = eg_utf8_sequence(s, n, &skip);
 		if (len == 0 || is_control((const unsigned char *)s, len)) {
 			eg_strbuf_puts(out, ascii ? "?" : EG_UTF8_REPLACEMENT);
 			len = EG_MAX(len, skip);
