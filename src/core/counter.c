@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Counter to energy (see counter.h). All comparisons are made in raw units with 128-bit products,
- * so that a range of 262143328850 uJ, a 32-bit counter of 2^-32 J and a 64-bit one of millijoules
- * go through the same lines; only the energy itself is scaled, with carried remainder.
+ * Counter to energy (see counter.h). All comparisons are made in raw units, so that a range of
+ * 262143328850 uJ, a 32-bit counter of 2^-32 J and a 64-bit one of millijoules go through the same
+ * lines; only the energy itself is scaled, with carried remainder. Products are made in 128 bits
+ * where 64 may not hold them; what is compared has 64.
  *
  * What one reading can mean, with d = the raw step forward, m = the modulus, L = the farthest the
  * counter can have gone in the time:
@@ -27,6 +28,11 @@ typedef unsigned __int128 u128;
  * once. One that wraps has to say it: there such slack could hide a wrap. */
 #define UNKNOWN_UPDATE_NS EG_NSEC_PER_SEC
 
+static uint64_t at_most_64(u128 v)
+{
+	return v > UINT64_MAX ? UINT64_MAX : (uint64_t)v;
+}
+
 uint64_t eg_scale_carry(uint64_t raw, uint64_t num, uint64_t den, uint64_t *rem)
 {
 	u128 total, uj;
@@ -38,44 +44,43 @@ uint64_t eg_scale_carry(uint64_t raw, uint64_t num, uint64_t den, uint64_t *rem)
 	total = (u128)raw * num + *rem; /* <= (2^64 - 1) * 2^64 */
 	uj = total / den;
 	*rem = (uint64_t)(total % den);
-	return uj > UINT64_MAX ? UINT64_MAX : (uint64_t)uj;
+	return at_most_64(uj);
 }
 
-/* The farthest the counter can have gone in dt, in raw units, rounded up. */
-static u128 limit_raw(const struct eg_channel *ch, uint64_t dt_ns)
+/*
+ * The farthest the counter can have gone in dt, in raw units, rounded up; UINT64_MAX: anywhere.
+ * Seconds of ordinary power fit into 64 bits, and so does what microjoules make of them.
+ */
+static uint64_t limit_raw(const struct eg_channel *ch, uint64_t dt_ns)
 {
 	uint64_t update_ns = ch->update_ns || ch->modulus ? ch->update_ns : UNKNOWN_UPDATE_NS;
-	uint64_t ns = dt_ns + update_ns, short_uj;
-	u128 uj;
+	uint64_t ns = eg_add_sat(dt_ns, update_ns), uj;
 
-	if (ns < dt_ns)
-		ns = UINT64_MAX;
-	/* Seconds of ordinary power fit into 64 bits, and their division is a multiplication. */
-	if (__builtin_mul_overflow(ch->max_uw, ns, &short_uj))
-		uj = (u128)ch->max_uw * ns / EG_NSEC_PER_SEC;
+	if (ch->unit_num == 0)
+		return 0;
+	if (__builtin_mul_overflow(ch->max_uw, ns, &uj))
+		uj = at_most_64((u128)ch->max_uw * ns / EG_NSEC_PER_SEC);
 	else
-		uj = short_uj / EG_NSEC_PER_SEC;
-	uj += 1 + (u128)2 * ch->resolution_uj;
-	if (uj > UINT64_MAX)
-		uj = UINT64_MAX;
-	if (ch->unit_num == ch->unit_den && ch->unit_num)
-		return uj + 1;
-	return ch->unit_num ? uj * ch->unit_den / ch->unit_num + 1 : 0;
+		uj /= EG_NSEC_PER_SEC;
+	uj = eg_add_sat(eg_add_sat(uj, ch->resolution_uj), ch->resolution_uj);
+	uj = eg_add_sat(uj, 1);
+	if (ch->unit_num == ch->unit_den)
+		return eg_add_sat(uj, 1);
+	return at_most_64((u128)uj * ch->unit_den / ch->unit_num + 1);
 }
 
 /* How long the machine slept between the last reading and this one; 0 for less than 100 ms. */
 static uint64_t suspend_ns(const struct eg_counter *c, uint64_t t_ns, uint64_t awake_ns)
 {
-	__int128 slept = (__int128)(t_ns - c->t_ns) - ((__int128)awake_ns - c->awake_ns);
+	uint64_t dt_ns = t_ns - c->t_ns;
+	int64_t slept = (int64_t)(dt_ns - (awake_ns - c->awake_ns));
 
-	if (slept <= SUSPEND_MIN_NS)
-		return 0;
-	return EG_MIN((u128)slept, t_ns - c->t_ns);
+	return slept <= SUSPEND_MIN_NS ? 0 : EG_MIN((uint64_t)slept, dt_ns);
 }
 
 /* The event of a step of the same epoch; *ret_delta is the raw energy where it is known. */
 static enum eg_counter_event classify(const struct eg_channel *ch, uint64_t prev, uint64_t raw,
-				      u128 limit, uint64_t *ret_delta)
+				      uint64_t limit, uint64_t *ret_delta)
 {
 	uint64_t m = ch->modulus;
 	enum eg_counter_event event;
@@ -93,7 +98,7 @@ static enum eg_counter_event classify(const struct eg_channel *ch, uint64_t prev
 			return EG_COUNTER_RESET;
 		event = EG_COUNTER_WRAP;
 	}
-	if (m > 0 && (u128)*ret_delta + m <= limit)
+	if (m > 0 && (limit == UINT64_MAX || m <= limit - *ret_delta))
 		return EG_COUNTER_AMBIGUOUS;
 	return event;
 }
@@ -104,7 +109,7 @@ static struct eg_counter_step next_step(struct eg_counter *c, const struct eg_ch
 {
 	uint64_t raw = reading->raw, dt_ns = reading->t_ns - c->t_ns, delta = 0;
 	uint64_t slept = suspend_ns(c, reading->t_ns, awake_ns);
-	u128 limit = limit_raw(ch, dt_ns);
+	uint64_t limit = limit_raw(ch, dt_ns);
 	struct eg_counter_step step = {.dt_ns = dt_ns, .gap_ns = dt_ns};
 	bool known = false;
 

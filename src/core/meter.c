@@ -16,6 +16,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/parse.h"
 #include "core/meter_internal.h"
 
 #define FAST_NS	    (5 * EG_NSEC_PER_MSEC)
@@ -499,9 +500,28 @@ static int check_settings(struct eg_meter *m, const struct eg_driver *const *dri
 	return 0;
 }
 
+/* The driver or component whose name is nearest to a word that is none; "" where none is near. */
+static const char *nearest_name(const struct eg_driver *const *drivers, const char *word)
+{
+	const char *best = "";
+	unsigned least = 3;
+
+	for (size_t i = 0; drivers[i]; i++)
+		if (eg_edit_distance(word, drivers[i]->name) < least) {
+			best = drivers[i]->name;
+			least = eg_edit_distance(word, best);
+		}
+	for (int c = 0; c < EG_COMPONENT_COUNT; c++)
+		if (eg_edit_distance(word, eg_component_word((enum eg_component)c)) < least) {
+			best = eg_component_word((enum eg_component)c);
+			least = eg_edit_distance(word, best);
+		}
+	return best;
+}
+
 static int check_selection(struct eg_meter *m, const struct eg_driver *const *drivers)
 {
-	const char *unused;
+	const char *unused, *near;
 
 	/* A driver that is not here can still be named. */
 	for (size_t i = 0; drivers[i]; i++)
@@ -509,7 +529,9 @@ static int check_selection(struct eg_meter *m, const struct eg_driver *const *dr
 	unused = eg_select_unused(&m->select);
 	if (!unused)
 		return 0;
-	snprintf(m->why, sizeof(m->why), "no driver or component matches '%s'", unused);
+	near = nearest_name(drivers, unused);
+	snprintf(m->why, sizeof(m->why), "no driver or component matches '%s'%s%s", unused,
+		 *near ? "; did you mean " : "", near);
 	return -EINVAL;
 }
 
@@ -716,9 +738,10 @@ static void spread_state(struct eg_meter *m, const struct slot *s)
 		}
 }
 
-/* How long the machine has slept so far. Two clocks are read one after the other: a thread that is
- * put off in between (a throttled container) would see a sleep that never was, so it reads again. */
-static uint64_t suspended_ns(const struct eg_meter *m)
+/* How long the machine has slept so far, and the time now. Two clocks are read one after the other:
+ * a thread that is put off in between (a throttled container) would see a sleep that never was, so
+ * it reads again. */
+static uint64_t suspended_ns(const struct eg_meter *m, uint64_t *ret_now_ns)
 {
 	const struct eg_clock *clock = &m->env->clock;
 	uint64_t before = eg_clock_awake_ns(clock), boot, awake;
@@ -726,14 +749,16 @@ static uint64_t suspended_ns(const struct eg_meter *m)
 	for (int tries = 0;; tries++, before = awake) {
 		boot = eg_clock_ns(clock);
 		awake = eg_clock_awake_ns(clock);
-		if (awake - before < EG_NSEC_PER_MSEC || tries == 10)
+		if (awake - before < EG_NSEC_PER_MSEC || tries == 10) {
+			*ret_now_ns = boot;
 			return boot > before ? boot - before : 0;
+		}
 	}
 }
 
 static void take_batch(struct eg_meter *m, struct slot *s)
 {
-	uint64_t suspended = suspended_ns(m);
+	uint64_t now, suspended = suspended_ns(m, &now);
 
 	for (size_t i = 0; i < s->n_batch; i++) {
 		int32_t index = s->track[s->batch[i].channel];
@@ -847,8 +872,7 @@ void eg_meter_sample_locked(struct eg_meter *m, bool wait)
 	uint64_t ticket = ++m->ticket;
 	bool slow = false;
 
-	m->last_sample_ns = eg_clock_ns(&m->env->clock);
-	sink.suspended_ns = suspended_ns(m);
+	sink.suspended_ns = suspended_ns(m, &m->last_sample_ns);
 	for (size_t i = 0; i < m->n_slots; i++) {
 		struct slot *s = &m->slot[i];
 
