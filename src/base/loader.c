@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fs.h"
+
 /* RTLD_LOCAL: a vendor library's symbols never become the program's. */
 static void *load(const char *path)
 {
@@ -29,27 +31,51 @@ static int machine_open(void *ctx, const char *soname, void **ret_lib)
 	return 0;
 }
 
+/* The path of an open file with every link resolved, so that dlopen() follows none out of the root. */
+static int path_of(int fd, char *path, size_t cap)
+{
+	char link[64];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, cap);
+	if (n < 0)
+		return -errno;
+	if ((size_t)n >= cap)
+		return -ENAMETOOLONG;
+	path[n] = '\0';
+	return 0;
+}
+
 static int root_open(void *ctx, const char *soname, void **ret_lib)
 {
 	static const char *const folders[] = {"usr/lib", "usr/lib/x86_64-linux-gnu",
 					      "usr/lib/aarch64-linux-gnu", "usr/lib64",
 					      "usr/local/lib", "lib", "opt/rocm/lib"};
-	const char *root = ctx;
+	struct eg_fs fs;
+	char path[PATH_MAX];
 	void *lib;
+	int r = eg_fs_open_root(&fs, ctx);
 
-	for (size_t i = 0; i < EG_ARRAY_SIZE(folders); i++) {
-		char path[PATH_MAX];
-		int n = snprintf(path, sizeof(path), "%s/%s/%s", root, folders[i], soname);
+	if (r < 0)
+		return r;
+	r = -ENOENT;
+	for (size_t i = 0; r == -ENOENT && i < EG_ARRAY_SIZE(folders); i++) {
+		int fd = eg_fs_openf(&fs, "%s/%s", folders[i], soname);
 
-		if (n < 0 || (size_t)n >= sizeof(path) || access(path, F_OK) < 0)
+		if (fd < 0)
 			continue;
-		lib = load(path);
-		if (!lib)
-			return -ENOEXEC;
-		*ret_lib = lib;
-		return 0;
+		r = path_of(fd, path, sizeof(path));
+		eg_fs_close(&fs, fd);
 	}
-	return -ENOENT;
+	eg_fs_close_root(&fs);
+	if (r < 0)
+		return r;
+	lib = load(path);
+	if (!lib)
+		return -ENOEXEC;
+	*ret_lib = lib;
+	return 0;
 }
 
 static void *lib_sym(void *ctx, void *lib, const char *name)

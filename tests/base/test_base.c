@@ -280,6 +280,24 @@ static void unreadable(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* A library of another root is found there or not at all, also through links. */
+static void loader_stays_inside(void **state)
+{
+	struct tree *t = *state;
+	void *lib = NULL;
+
+	make_dir(t, "usr");
+	make_dir(t, "usr/lib");
+	make_link(t, "/lib/x86_64-linux-gnu/libm.so.6", "usr/lib/libabsolute.so.1");
+	make_link(t, "../../../../../../../../lib/x86_64-linux-gnu/libm.so.6", "usr/lib/libup.so.1");
+	put(t, "usr/lib/libbroken.so.1", "no library");
+	assert_int_equal(t->env.loader.open(t->env.loader.ctx, "libabsolute.so.1", &lib), -ENOENT);
+	assert_int_equal(t->env.loader.open(t->env.loader.ctx, "libup.so.1", &lib), -ENOENT);
+	assert_int_equal(t->env.loader.open(t->env.loader.ctx, "libm.so.6", &lib), -ENOENT);
+	assert_int_equal(t->env.loader.open(t->env.loader.ctx, "libbroken.so.1", &lib), -ENOEXEC);
+	assert_null(lib);
+}
+
 static void perf_file(void **state)
 {
 	struct tree *t = *state;
@@ -370,6 +388,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(small_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(listing, setup, teardown),
 		cmocka_unit_test_setup_teardown(unreadable, setup, teardown),
+		cmocka_unit_test_setup_teardown(loader_stays_inside, setup, teardown),
 		cmocka_unit_test_setup_teardown(perf_file, setup, teardown),
 		cmocka_unit_test(system_clock),
 		cmocka_unit_test_setup_teardown(file_clock, setup, teardown),

@@ -549,6 +549,11 @@ static int nothing_found(const struct scan *s, int list_error)
 			    "the powercap folder cannot be listed: %s", eg_errno_text(list_error));
 		return list_error;
 	}
+	if (list_error < 0 && list_error != -ENOENT && list_error != -ENOTDIR) {
+		eg_diag_add(s->cfg->diags, EG_DIAG_SENSOR_ERROR, NAME, bases[0], "",
+			    "the powercap folder cannot be listed: %s", eg_errno_text(list_error));
+		return list_error;
+	}
 	eg_diag_add(s->cfg->diags, EG_DIAG_SENSOR_ABSENT, NAME, bases[0], cure_absent, "%s",
 		    list_error == -ENOENT ? "this kernel has no powercap folder" :
 					    "the powercap folder holds no RAPL zone");

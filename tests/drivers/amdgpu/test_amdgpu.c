@@ -63,11 +63,23 @@ static void hwmon(struct rig *r, unsigned number, const char *bdf, const char *f
 static void library(struct rig *r, const char *soname, const char *variable)
 {
 	const char *built = getenv(variable);
-	char path[128];
+	char path[256], block[65536];
+	FILE *from, *to;
+	size_t n;
 
 	assert_non_null(built);
 	snprintf(path, sizeof(path), "usr/lib/%s", soname);
-	rig_link(r, path, built);
+	rig_write(r, path, ""); /* makes the folders */
+	snprintf(path, sizeof(path), "%s/usr/lib/%s", r->root, soname);
+	/* A copy: nothing outside the root is loaded, also not through a link. */
+	from = fopen(built, "rb");
+	to = fopen(path, "wb");
+	assert_non_null(from);
+	assert_non_null(to);
+	while ((n = fread(block, 1, sizeof(block), from)) > 0)
+		assert_int_equal(fwrite(block, 1, n, to), n);
+	fclose(from);
+	assert_int_equal(fclose(to), 0);
 }
 
 static void script(struct rig *r, const char *text)
