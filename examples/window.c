@@ -55,8 +55,7 @@ static void print_result(const ergon_result *r)
 	printf("total %.6f J +- %.6f J (%s) in %.3f s\n",
 	       (double)ergon_result_get_total_uj(r) / 1e6,
 	       (double)ergon_result_get_total_uncertainty_uj(r) / 1e6,
-	       ergon_result_get_total_provenance(r),
-	       (double)ergon_result_get_duration_ns(r) / 1e9);
+	       ergon_result_get_total_provenance(r), (double)ergon_result_get_duration_ns(r) / 1e9);
 	if (ergon_result_get_uj_per_unit(r, "rounds", &uj_each) == 0)
 		printf("%.9f J a round\n", uj_each / 1e6);
 }

@@ -34,10 +34,10 @@ enum ergon_method {
 
 /** What a backend says of itself. Strings live as long as the backend. */
 struct ergon_backend_info {
-	size_t size;	/* sizeof(struct ergon_backend_info), set by the library */
+	size_t size; /* sizeof(struct ergon_backend_info), set by the library */
 	const char *name;
 	const char *version;
-	const char *hardware; /* supported hardware, in words */
+	const char *hardware;  /* supported hardware, in words */
 	uint32_t capabilities; /* enum ergon_capability */
 	enum ergon_method method;
 	double accuracy_percent; /* typical; 0 unknown */
@@ -57,7 +57,7 @@ enum ergon_metric {
 
 /** What a backend measured. A value whose bit in `present` is not set is absent, not 0. */
 struct ergon_metrics {
-	size_t size; /* sizeof(struct ergon_metrics), set by the library */
+	size_t size;	  /* sizeof(struct ergon_metrics), set by the library */
 	uint32_t present; /* enum ergon_metric */
 	uint64_t total_uj, gpu_uj, cpu_uj, dram_uj, soc_uj;
 	uint64_t uncertainty_uj; /* of the total, half-width of 95 % */
@@ -72,7 +72,7 @@ struct ergon_metrics {
 	 *  say. Static. */
 	const char *provenance;
 	uint64_t estimated_uj; /* held part of the total */
-	uint64_t gap_ns; /* longest time inside that one of its channels could not tell */
+	uint64_t gap_ns;       /* longest time inside that one of its channels could not tell */
 };
 
 /** A program's own backend. Every function gets `user`; it may be called from any thread. */
@@ -130,7 +130,7 @@ struct ergon_crosscheck {
 	int has_difference;	   /* both have a total */
 	double difference_percent; /* secondary against primary; infinite against 0 */
 	uint64_t joint_uncertainty_uj;
-	int agree;		   /* difference within the joint uncertainty */
+	int agree; /* difference within the joint uncertainty */
 	uint64_t primary_overhead_ns, secondary_overhead_ns; /* spent in start and stop */
 };
 
@@ -140,8 +140,7 @@ typedef struct ergon_validation ergon_validation;
  * Starts two backends at once on one interval. Errors as ergon_tracking_start(); -EINVAL the same
  * one twice. Since: 0.1.
  */
-ERGON_API int ergon_validation_start(ergon_context *ctx, const char *primary,
-				     const char *secondary,
+ERGON_API int ergon_validation_start(ergon_context *ctx, const char *primary, const char *secondary,
 				     ergon_validation **ret) ERGON_MUST_CHECK;
 /** Ends it and frees it, also on failure. A disagreement is also a diagnostic. Since: 0.1. */
 ERGON_API int ergon_validation_stop(ergon_validation *validation,

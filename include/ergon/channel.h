@@ -23,8 +23,7 @@ ERGON_API int ergon_channels(ergon_context *ctx, ergon_channel_list **ret) ERGON
 /** Number of channels. Since: 0.1. */
 ERGON_API size_t ergon_channel_list_get_size(const ergon_channel_list *list);
 /** Channel `index`, or NULL outside the list; borrowed from the list. Since: 0.1. */
-ERGON_API const ergon_channel *ergon_channel_list_get(const ergon_channel_list *list,
-						      size_t index);
+ERGON_API const ergon_channel *ergon_channel_list_get(const ergon_channel_list *list, size_t index);
 /** Frees a list and its channels. Takes NULL. Since: 0.1. */
 ERGON_API void ergon_channel_list_free(ergon_channel_list *list);
 

@@ -46,8 +46,7 @@ struct ergon_options {
  * block.
  * Since: 0.1.
  */
-ERGON_API int ergon_open(const struct ergon_options *options,
-			 ergon_context **ret) ERGON_MUST_CHECK;
+ERGON_API int ergon_open(const struct ergon_options *options, ergon_context **ret) ERGON_MUST_CHECK;
 
 /**
  * Closes it, with its windows. Trackings and validations are stopped before. Takes NULL. In a forked child it releases nothing.

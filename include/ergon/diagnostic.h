@@ -17,8 +17,7 @@ typedef struct ergon_diagnostic ergon_diagnostic;
  * Errors: -ENOMEM, -ESTALE. Owner: free with ergon_diagnostic_list_free().
  * Threads: any, does not block. Since: 0.1.
  */
-ERGON_API int ergon_diagnostics(ergon_context *ctx,
-				ergon_diagnostic_list **ret) ERGON_MUST_CHECK;
+ERGON_API int ergon_diagnostics(ergon_context *ctx, ergon_diagnostic_list **ret) ERGON_MUST_CHECK;
 /** Since: 0.1. */
 ERGON_API size_t ergon_diagnostic_list_get_size(const ergon_diagnostic_list *list);
 /** Diagnostic `index`, or NULL outside the list. Since: 0.1. */

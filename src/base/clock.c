@@ -174,9 +174,8 @@ int eg_file_clock_attach(const char *path, struct eg_file_clock **ret)
 	for (int i = 0; r == -EUSERS && i < EG_CLOCK_SLOTS; i++) {
 		uint64_t expected = 0;
 
-		if (__atomic_compare_exchange_n(&page->slot[i].pid, &expected,
-						(uint64_t)getpid(), false, __ATOMIC_ACQ_REL,
-						__ATOMIC_ACQUIRE)) {
+		if (__atomic_compare_exchange_n(&page->slot[i].pid, &expected, (uint64_t)getpid(),
+						false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
 			set(&page->slot[i].want_ns, 0);
 			return file_clock_new(page, i, ret);
 		}

@@ -22,8 +22,8 @@ static int perf_open_machine(const struct eg_env *env, const char *pmu, uint32_t
 #endif
 }
 
-static int perf_open_root(const struct eg_env *env, const char *pmu, uint32_t type,
-			  uint64_t config, int cpu)
+static int perf_open_root(const struct eg_env *env, const char *pmu, uint32_t type, uint64_t config,
+			  int cpu)
 {
 	return eg_fs_openf(&env->fs, "dev/ergon-perf/%s/%llx-%d", pmu, (unsigned long long)config,
 			   cpu);

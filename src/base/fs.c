@@ -455,10 +455,10 @@ bool eg_fs_may_block(const struct eg_fs *fs, int fd)
 #ifdef __linux__
 	/* File system magic numbers of those that answer from memory or a local disk (statfs(2)). */
 	static const unsigned long local[] = {
-		0x62656572 /* sysfs */,	  0x9fa0 /* proc */,	 0x01021994 /* tmpfs */,
-		0x858458f6 /* ramfs */,	  0xef53 /* ext */,	 0x9123683e /* btrfs */,
-		0x58465342 /* xfs */,	  0x794c7630 /* overlay */, 0x64626720 /* debugfs */,
-		0x27e0eb /* cgroup */,	  0x63677270 /* cgroup2 */, 0x2fc12fc1 /* zfs */,
+		0x62656572 /* sysfs */, 0x9fa0 /* proc */,	  0x01021994 /* tmpfs */,
+		0x858458f6 /* ramfs */, 0xef53 /* ext */,	  0x9123683e /* btrfs */,
+		0x58465342 /* xfs */,	0x794c7630 /* overlay */, 0x64626720 /* debugfs */,
+		0x27e0eb /* cgroup */,	0x63677270 /* cgroup2 */, 0x2fc12fc1 /* zfs */,
 		0xf2f52010 /* f2fs */,
 	};
 	struct statfs st;

@@ -17,8 +17,8 @@
 
 #include "base/util.h"
 
-#define EG_PATH_MAX	 1024 /* a path below the root, bytes */
-#define EG_FS_NAMES_MAX	 4096 /* entries taken of one directory */
+#define EG_PATH_MAX	1024 /* a path below the root, bytes */
+#define EG_FS_NAMES_MAX 4096 /* entries taken of one directory */
 
 /* What touches the kernel. Each returns like its system call, with -errno instead of -1. */
 struct eg_fs_ops {

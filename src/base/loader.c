@@ -49,9 +49,13 @@ static int path_of(int fd, char *path, size_t cap)
 
 static int root_open(void *ctx, const char *soname, void **ret_lib)
 {
-	static const char *const folders[] = {"usr/lib", "usr/lib/x86_64-linux-gnu",
-					      "usr/lib/aarch64-linux-gnu", "usr/lib64",
-					      "usr/local/lib", "lib", "opt/rocm/lib"};
+	static const char *const folders[] = {"usr/lib",
+					      "usr/lib/x86_64-linux-gnu",
+					      "usr/lib/aarch64-linux-gnu",
+					      "usr/lib64",
+					      "usr/local/lib",
+					      "lib",
+					      "opt/rocm/lib"};
 	struct eg_fs fs;
 	char path[PATH_MAX];
 	void *lib;

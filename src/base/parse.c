@@ -141,7 +141,7 @@ int eg_parse_duration(const char *s, uint64_t bare_unit_ns, uint64_t *ret_ns)
 	static const struct {
 		const char *suffix;
 		double ns;
-	} units[] = {{"ns", 1},	 {"us", 1e3},  {"ms", 1e6},	{"s", 1e9},
+	} units[] = {{"ns", 1},	  {"us", 1e3},	 {"ms", 1e6},	{"s", 1e9},
 		     {"m", 60e9}, {"h", 3600e9}, {"d", 86400e9}};
 	size_t n = strlen(s), num = n;
 	double v, scale = 0;

@@ -12,11 +12,11 @@
 #include "base/util.h"
 
 struct eg_strbuf {
-	char *s;     /* NUL terminated once anything was appended; NULL before */
-	size_t len;  /* bytes, without the NUL */
+	char *s;    /* NUL terminated once anything was appended; NULL before */
+	size_t len; /* bytes, without the NUL */
 	size_t cap;
-	size_t max;  /* ceiling in bytes */
-	int error;   /* 0, -ENOMEM, -EOVERFLOW (ceiling) */
+	size_t max; /* ceiling in bytes */
+	int error;  /* 0, -ENOMEM, -EOVERFLOW (ceiling) */
 };
 
 #define EG_STRBUF_INIT(max_bytes) ((struct eg_strbuf){.max = (max_bytes)})

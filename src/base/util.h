@@ -12,17 +12,17 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define EG_MUST_CHECK	   __attribute__((warn_unused_result))
-#define EG_PRINTF(f, a)	   __attribute__((format(printf, f, a)))
-#define EG_UNUSED	   __attribute__((unused))
-#define EG_ARRAY_SIZE(a)   (sizeof(a) / sizeof((a)[0]))
-#define EG_CLEANUP(fn)	   __attribute__((cleanup(fn)))
-#define EG_MIN(a, b)	   ((a) < (b) ? (a) : (b))
-#define EG_MAX(a, b)	   ((a) > (b) ? (a) : (b))
+#define EG_MUST_CHECK	 __attribute__((warn_unused_result))
+#define EG_PRINTF(f, a)	 __attribute__((format(printf, f, a)))
+#define EG_UNUSED	 __attribute__((unused))
+#define EG_ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define EG_CLEANUP(fn)	 __attribute__((cleanup(fn)))
+#define EG_MIN(a, b)	 ((a) < (b) ? (a) : (b))
+#define EG_MAX(a, b)	 ((a) > (b) ? (a) : (b))
 
-#define EG_NSEC_PER_SEC	   1000000000ULL
-#define EG_NSEC_PER_MSEC   1000000ULL
-#define EG_UJ_PER_J	   1000000ULL
+#define EG_NSEC_PER_SEC	 1000000000ULL
+#define EG_NSEC_PER_MSEC 1000000ULL
+#define EG_UJ_PER_J	 1000000ULL
 
 static inline void eg_freep(void *p)
 {
@@ -40,11 +40,11 @@ static inline void eg_closep(int *fd)
 #define eg_autoclose EG_CLEANUP(eg_closep)
 
 /* Hands an owned pointer or descriptor out of a scope that would release it. */
-#define eg_take_ptr(p)                  \
-	({                              \
+#define eg_take_ptr(p)                   \
+	({                               \
 		__auto_type take_ = (p); \
-		(p) = NULL;             \
-		take_;                  \
+		(p) = NULL;              \
+		take_;                   \
 	})
 static inline int eg_take_fd(int *fd)
 {

@@ -118,8 +118,7 @@ static int watch(struct run *run, const struct eg_child *child, int *ret_status)
 	struct signalfd_siginfo info;
 
 	while (!ended) {
-		int r = eg_wait_until(&run->signals, clock, run->ctx.file_clock, due,
-				      &info);
+		int r = eg_wait_until(&run->signals, clock, run->ctx.file_clock, due, &info);
 
 		if (r < 0)
 			return r;

@@ -27,9 +27,9 @@
 #include "sim/run.h"
 #include "sim/scenario.h"
 
-#define STAMP	    "ERGON-SIM"	    /* written last: the machine is there */
-#define STAMP_TEXT  "ERGON-SIM.scn" /* the scenario, for `truth --dir` */
-#define OUTPUT_MAX  (1024 * 1024)
+#define STAMP	     "ERGON-SIM"     /* written last: the machine is there */
+#define STAMP_TEXT   "ERGON-SIM.scn" /* the scenario, for `truth --dir` */
+#define OUTPUT_MAX   (1024 * 1024)
 #define ATTACH_TRIES 1000 /* of 10 ms: until the simulator has made its clock */
 
 static const char help_text[] =
@@ -113,8 +113,8 @@ static int unknown_option(const char *word)
 			near = options[i].name;
 		}
 	}
-	return near ? usage("unknown option '%s'; did you mean '%s'?", word, near)
-		    : usage("unknown option '%s'", word);
+	return near ? usage("unknown option '%s'; did you mean '%s'?", word, near) :
+		      usage("unknown option '%s'", word);
 }
 
 /* The words after the sub-command; those it takes are named in `allowed`, separated by blanks. */
@@ -170,8 +170,8 @@ static int load(const char *what, struct eg_scenario **ret, char **ret_text)
 				best = eg_edit_distance(what, s->name);
 				near = s->name;
 			}
-		return near ? usage("no scenario '%s'; did you mean '%s'?", what, near)
-			    : usage("no scenario '%s'; `ergon sim list` names them", what);
+		return near ? usage("no scenario '%s'; did you mean '%s'?", what, near) :
+			      usage("no scenario '%s'; `ergon sim list` names them", what);
 	}
 	if (r < 0)
 		return failure("cannot read", what, r);
@@ -213,7 +213,8 @@ static int check_dir(const char *dir)
 	closedir(d);
 	snprintf(stamp, sizeof(stamp), "%s/%s", dir, STAMP_TEXT);
 	if (!empty && access(stamp, F_OK) < 0) {
-		eg_say("sim: %s is not empty and holds no simulated machine; nothing was changed", dir);
+		eg_say("sim: %s is not empty and holds no simulated machine; nothing was changed",
+		       dir);
 		return EG_EXIT_FAILURE;
 	}
 	return 0;
@@ -242,9 +243,10 @@ static int put_stamp(void *ctx)
 	char text[512];
 
 	snprintf(text, sizeof(text),
-		 "boot_ns = %" PRIu64 "\nunix_ns = %" PRIu64 "\nscenario = %s\nspeed = %.9g\npid = %d\n",
-		 n->run.t0_ns, n->w->clock ? (uint64_t)EG_SIM_UNIX_NS : eg_clock_unix_ns(&clock), n->sc->name,
-		 n->run.speed, (int)getpid());
+		 "boot_ns = %" PRIu64 "\nunix_ns = %" PRIu64
+		 "\nscenario = %s\nspeed = %.9g\npid = %d\n",
+		 n->run.t0_ns, n->w->clock ? (uint64_t)EG_SIM_UNIX_NS : eg_clock_unix_ns(&clock),
+		 n->sc->name, n->run.speed, (int)getpid());
 	return put_text(n->dirfd, STAMP, text);
 }
 
@@ -256,13 +258,15 @@ static int check_events(const struct eg_scenario *sc, const struct words *w)
 
 		if ((k == EG_SIM_SUSPEND || k == EG_SIM_CLOCK_STEP) && !w->clock) {
 			eg_say("sim: line %u: %s needs --clock FILE: the clock of this machine cannot be "
-			       "moved", sc->event[i].line, k == EG_SIM_SUSPEND ? "suspend" : "clock-step");
+			       "moved",
+			       sc->event[i].line, k == EG_SIM_SUSPEND ? "suspend" : "clock-step");
 			return EG_EXIT_FAILURE;
 		}
 		if ((k == EG_SIM_EIO || k == EG_SIM_HANG) && !w->fuse) {
 			eg_say("sim: line %u: %s needs --fuse: plain files do not fail (%s)",
 			       sc->event[i].line, k == EG_SIM_EIO ? "eio" : "hang",
-			       eg_sim_mount_built() ? "this build has it" : "left out of this build");
+			       eg_sim_mount_built() ? "this build has it" :
+						      "left out of this build");
 			return EG_EXIT_FAILURE;
 		}
 	}
@@ -281,10 +285,12 @@ static int node_go(struct node *n)
 	int r;
 
 	if (n->w->fuse) {
-		r = eg_sim_mount_open(n->run.sim, n->dirfd, dir, n->w->clock ? NULL : &n->run, &mount);
+		r = eg_sim_mount_open(n->run.sim, n->dirfd, dir, n->w->clock ? NULL : &n->run,
+				      &mount);
 		if (r < 0)
-			return r == -ENOTSUP ? usage("--fuse was left out of this build (libfuse3)")
-					     : failure("cannot mount", dir, r);
+			return r == -ENOTSUP ?
+				       usage("--fuse was left out of this build (libfuse3)") :
+				       failure("cannot mount", dir, r);
 	}
 	if (n->w->clock) {
 		r = eg_sim_run_clock(&n->run, n->w->clock, put_stamp, n);
@@ -339,8 +345,9 @@ static int node_options(const struct words *w, struct eg_sim_run *run)
 		return usage("--speed means nothing with --clock, which goes as fast as it can");
 	if (w->fuse && w->clock)
 		return usage("--fuse and --clock do not go together");
-	if (w->duration && (eg_parse_duration(w->duration, EG_NSEC_PER_SEC, &run->duration_ns) < 0 ||
-			    !run->duration_ns || run->duration_ns > 10 * EG_POWER_NS_MAX))
+	if (w->duration &&
+	    (eg_parse_duration(w->duration, EG_NSEC_PER_SEC, &run->duration_ns) < 0 ||
+	     !run->duration_ns || run->duration_ns > 10 * EG_POWER_NS_MAX))
 		return usage("--duration takes a time such as 30s, not '%s'", w->duration);
 	return 0;
 }
@@ -353,8 +360,8 @@ static int node(int argc, char **argv)
 	eg_autofree char *text = NULL;
 	struct signalfd_siginfo taken;
 	sigset_t set, old;
-	int r = parse(argc, argv,
-		      " --dir --scenario --speed --clock --duration --fuse --clean ", &w);
+	int r = parse(argc, argv, " --dir --scenario --speed --clock --duration --fuse --clean ",
+		      &w);
 
 	if (r == 0 && w.help)
 		return fputs(help_text, stdout) < 0;
@@ -428,7 +435,7 @@ static int read_stamp(const char *dir, struct stamp *ret)
 static int parse_time(const char *s, const struct stamp *stamp, uint64_t *ret_ns)
 {
 	size_t n = strlen(s);
-	uint64_t v;
+	uint64_t v = 0;
 
 	if (stamp && n > 2 && strcmp(s + n - 2, "ns") == 0) {
 		if (eg_parse_u64(s, n - 2, &v) < 0 || v < stamp->boot_ns)
@@ -444,14 +451,19 @@ static int parse_time(const char *s, const struct stamp *stamp, uint64_t *ret_ns
 }
 
 static const char *const kind_names[] = {
-	[EG_SIM_RAPL] = "rapl",		       [EG_SIM_PERF] = "perf",
-	[EG_SIM_HWMON_ENERGY] = "hwmon_energy", [EG_SIM_HWMON_POWER] = "hwmon_power",
-	[EG_SIM_HWMON_RAIL] = "hwmon_rail",    [EG_SIM_BATTERY] = "battery",
-	[EG_SIM_CGROUP] = "cgroup",	       [EG_SIM_HWMON] = NULL,
+	[EG_SIM_RAPL] = "rapl",
+	[EG_SIM_PERF] = "perf",
+	[EG_SIM_HWMON_ENERGY] = "hwmon_energy",
+	[EG_SIM_HWMON_POWER] = "hwmon_power",
+	[EG_SIM_HWMON_RAIL] = "hwmon_rail",
+	[EG_SIM_BATTERY] = "battery",
+	[EG_SIM_CGROUP] = "cgroup",
+	[EG_SIM_HWMON] = NULL,
 	[EG_SIM_PMU] = NULL,
 };
 
-static void truth_text(struct eg_strbuf *out, const struct eg_scenario *sc, uint64_t t0, uint64_t t1)
+static void truth_text(struct eg_strbuf *out, const struct eg_scenario *sc, uint64_t t0,
+		       uint64_t t1)
 {
 	eg_strbuf_printf(out, "%-36s %18s %14s\n", "CHANNEL", "JOULES", "MEAN WATTS");
 	for (size_t i = 0; i < sc->n_channels; i++) {
@@ -633,7 +645,10 @@ int eg_verb_sim(int argc, char **argv)
 	static const struct {
 		const char *name;
 		int (*run)(int argc, char **argv);
-	} verbs[] = {{"node", node}, {"truth", truth}, {"list", list}, {"show", show},
+	} verbs[] = {{"node", node},
+		     {"truth", truth},
+		     {"list", list},
+		     {"show", show},
 		     {"sleep", sleep_shared}};
 	const char *near = NULL;
 	unsigned best = 3;
@@ -652,6 +667,6 @@ int eg_verb_sim(int argc, char **argv)
 			near = verbs[i].name;
 		}
 	}
-	return near ? usage("unknown sub-command '%s'; did you mean '%s'?", argv[1], near)
-		    : usage("unknown sub-command '%s': node, truth, list, show, sleep", argv[1]);
+	return near ? usage("unknown sub-command '%s'; did you mean '%s'?", argv[1], near) :
+		      usage("unknown sub-command '%s': node, truth, list, show, sleep", argv[1]);
 }

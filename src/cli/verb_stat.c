@@ -240,8 +240,8 @@ static int wait_interval(struct stat_run *st, uint64_t due_ns)
 
 	for (;;) {
 		uint64_t next = eg_meter_next_due(st->ctx.meter, eg_clock_ns(clock));
-		int r = eg_wait_until(&st->signals, clock, st->ctx.file_clock,
-				      EG_MIN(next, due_ns), &info);
+		int r = eg_wait_until(&st->signals, clock, st->ctx.file_clock, EG_MIN(next, due_ns),
+				      &info);
 
 		if (r < 0)
 			return r;

@@ -34,6 +34,7 @@ void eg_signals_release(struct eg_signals *s);
  * steered: the file clock behind clock, moved by its simulator; NULL: the machine's own time.
  */
 int eg_wait_until(const struct eg_signals *s, const struct eg_clock *clock,
-		  struct eg_file_clock *steered, uint64_t t_ns, struct signalfd_siginfo *ret) EG_MUST_CHECK;
+		  struct eg_file_clock *steered, uint64_t t_ns,
+		  struct signalfd_siginfo *ret) EG_MUST_CHECK;
 
 #endif

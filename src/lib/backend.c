@@ -55,7 +55,8 @@ static int index_of(const ergon_context *ctx, const char *name)
 }
 
 /* Copies the entry out, so that it is used without the lock. */
-static int find_backend(ergon_context *ctx, const char *name, struct backend *ret, size_t *ret_index)
+static int find_backend(ergon_context *ctx, const char *name, struct backend *ret,
+			size_t *ret_index)
 {
 	int i;
 
@@ -133,8 +134,8 @@ static enum ergon_method method_of(const struct eg_channel *ch)
 {
 	if (ch->provenance != EG_PROVENANCE_MEASURED)
 		return ERGON_METHOD_ESTIMATION;
-	return ch->quantity == EG_QUANTITY_ENERGY ? ERGON_METHOD_HARDWARE_COUNTER
-						  : ERGON_METHOD_POWER_POLLING;
+	return ch->quantity == EG_QUANTITY_ENERGY ? ERGON_METHOD_HARDWARE_COUNTER :
+						    ERGON_METHOD_POWER_POLLING;
 }
 
 static uint32_t capabilities_of(const struct eg_channel *ch)
@@ -161,9 +162,9 @@ static void builtin_info(ergon_context *ctx, const struct backend *b,
 {
 	info->name = b->name;
 	info->version = EG_VERSION;
-	info->hardware = b->null     ? "any; measures nothing"
-			 : b->driver ? b->driver->summary
-				     : "every interface of this build";
+	info->hardware = b->null   ? "any; measures nothing" :
+			 b->driver ? b->driver->summary :
+				     "every interface of this build";
 	for (size_t i = 0; i < eg_meter_count(ctx->meter); i++) {
 		const struct eg_channel *ch = eg_meter_channel(ctx->meter, i);
 
@@ -365,11 +366,11 @@ static int fill_metrics(const struct backend *b, const struct eg_result *res,
 	if (!in || !out || !ch || !items)
 		return -ENOMEM;
 	for (size_t i = 0; i < res->n; i++)
-		in[i] = (struct eg_boundary_in){
-			.ch = res->channel[i].ch,
-			.rank = (unsigned)i,
-			.usable = res->channel[i].has_value && covers(b, res->channel[i].driver),
-			.part_of = res->channel[i].part_of};
+		in[i] = (struct eg_boundary_in){.ch = res->channel[i].ch,
+						.rank = (unsigned)i,
+						.usable = res->channel[i].has_value &&
+							  covers(b, res->channel[i].driver),
+						.part_of = res->channel[i].part_of};
 	eg_boundary_reduce(in, res->n, out);
 	for (size_t i = 0; i < res->n; i++) {
 		if (out[i].role != EG_ROLE_TOTAL)

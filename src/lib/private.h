@@ -15,8 +15,8 @@
 #define BACKEND_NAME_MAX 48
 
 /* Names of windows that the library opens for itself start with this byte; users' may not. */
-#define HIDDEN '\x01'
-#define TOTALS "\x01totals"
+#define HIDDEN		 '\x01'
+#define TOTALS		 "\x01totals"
 
 struct ergon_window {
 	ergon_context *ctx;

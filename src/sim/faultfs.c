@@ -49,7 +49,9 @@ static bool match(struct eg_faultfs *ff, unsigned call, const char *path, struct
 {
 	uint64_t now = ff->clock.ops ? eg_clock_ns(&ff->clock) : 0;
 
-	*(call == EG_FAULT_OPEN ? &ff->opens : call == EG_FAULT_READ ? &ff->reads : &ff->links) += 1;
+	*(call == EG_FAULT_OPEN ? &ff->opens :
+	  call == EG_FAULT_READ ? &ff->reads :
+				  &ff->links) += 1;
 	for (size_t i = 0; i < ff->n; i++) {
 		const struct eg_fault *f = &ff->rule[i];
 		uint64_t first = EG_MAX(f->first, 1), nth;
@@ -156,7 +158,8 @@ static ssize_t fault_pread(void *ctx, int fd, void *buf, size_t n, off_t off)
 
 	pthread_mutex_lock(&ff->lock);
 	hit = match(ff, EG_FAULT_READ,
-		    fd >= 0 && fd < EG_FAULTFS_FDS_MAX && ff->fd[fd].open ? ff->fd[fd].path : "", &f);
+		    fd >= 0 && fd < EG_FAULTFS_FDS_MAX && ff->fd[fd].open ? ff->fd[fd].path : "",
+		    &f);
 	pthread_mutex_unlock(&ff->lock);
 	if (hit && f.kind == EG_FAULT_ERROR)
 		return -f.error;

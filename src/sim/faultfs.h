@@ -32,8 +32,8 @@ enum { EG_FAULT_OPEN = 1, EG_FAULT_READ = 2, EG_FAULT_LINK = 4 }; /* calls, in `
 struct eg_fault {
 	const char *pattern; /* borrowed; NULL = every path */
 	enum eg_fault_kind kind;
-	unsigned on;	 /* EG_FAULT_OPEN | EG_FAULT_READ ...; 0 = what fits the kind */
-	int error;	 /* positive errno, for EG_FAULT_ERROR */
+	unsigned on;		 /* EG_FAULT_OPEN | EG_FAULT_READ ...; 0 = what fits the kind */
+	int error;		 /* positive errno, for EG_FAULT_ERROR */
 	uint64_t from_ns, to_ns; /* interval clock; to_ns 0 = for ever */
 	uint64_t first, count;	 /* only from the first-th matching call on (from 1; 0 = 1), so many
 				    of them (0 = all) */

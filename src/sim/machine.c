@@ -28,14 +28,14 @@ struct chan {
 	const struct eg_sim_channel *c;
 	int fd[EG_TREE_ROLES];
 	char path[EG_TREE_PATH_MAX];
-	eg_fj acc_fj;		/* true energy since the last reset */
-	uint64_t acc_awake_ns;	/* up to here */
-	eg_fj spent_fj;		/* never reset: batteries */
+	eg_fj acc_fj;	       /* true energy since the last reset */
+	uint64_t acc_awake_ns; /* up to here */
+	eg_fj spent_fj;	       /* never reset: batteries */
 	uint64_t start_raw;
-	uint64_t latch;		/* number of the last refresh */
-	uint64_t shown;		/* raw counter, or uW */
+	uint64_t latch; /* number of the last refresh */
+	uint64_t shown; /* raw counter, or uW */
 	uint64_t average_uw;
-	bool fresh;		/* shown is not in the files yet */
+	bool fresh; /* shown is not in the files yet */
 	bool gone, garbled, charging;
 	/* Perf counters that fold: what the kernel has, and the register when it last looked. */
 	uint64_t folded, fold_latch;
@@ -73,7 +73,8 @@ static eg_fj with_gain(eg_fj e, int32_t gain_ppm)
 /* The register of a perf counter: 32 bits of 2^-unit_bits J. */
 static uint64_t perf_units(const struct chan *ch)
 {
-	return (uint64_t)((with_gain(ch->acc_fj, ch->c->gain_ppm) << ch->c->unit_bits) / EG_FJ_PER_J);
+	return (uint64_t)((with_gain(ch->acc_fj, ch->c->gain_ppm) << ch->c->unit_bits) /
+			  EG_FJ_PER_J);
 }
 
 /* The kernel adds the signed difference of two 32-bit readings (drivers, perf `power`). */
@@ -257,8 +258,9 @@ static int write_channel(struct chan *ch)
 	case EG_SIM_BATTERY:
 		return write_battery(ch);
 	case EG_SIM_CGROUP:
-		snprintf(text, sizeof(text), "usage_usec %-20" PRIu64 "\nuser_usec %-20" PRIu64
-					     "\nsystem_usec 0\n", ch->shown, ch->shown);
+		snprintf(text, sizeof(text),
+			 "usage_usec %-20" PRIu64 "\nuser_usec %-20" PRIu64 "\nsystem_usec 0\n",
+			 ch->shown, ch->shown);
 		return pwrite(ch->fd[EG_TREE_VALUE], text, strlen(text), 0) < 0 ? -errno : 0;
 	case EG_SIM_HWMON:
 	case EG_SIM_PMU:
@@ -280,7 +282,8 @@ static int create_channel(struct eg_sim *sim, struct chan *ch)
 	for (int role = 0; r == 0 && has_value(ch->c) && role < EG_TREE_ROLES; role++) {
 		r = eg_tree_path(sim->sc, ch->c, role, path, sizeof(path));
 		if (r == 0 && *path)
-			r = eg_tree_put(sim->root, path, (unsigned)ch->c->mode, NULL, 0, &ch->fd[role]);
+			r = eg_tree_put(sim->root, path, (unsigned)ch->c->mode, NULL, 0,
+					&ch->fd[role]);
 		if (r == 0 && *path && !ch->path[0])
 			memcpy(ch->path, path, sizeof(path));
 	}
@@ -326,8 +329,9 @@ static int write_stat(struct eg_sim *sim, uint64_t awake_ns)
 	eg_strbuf_printf(&sim->text, "cpu  %-14" PRIu64 " 0 0 %-14" PRIu64 " 0 0 0 0 0 0\n",
 			 busy * sc->cpus, (all - busy) * sc->cpus);
 	for (unsigned i = 0; i < sc->cpus; i++)
-		eg_strbuf_printf(&sim->text, "cpu%u %-14" PRIu64 " 0 0 %-14" PRIu64 " 0 0 0 0 0 0\n", i,
-				 busy, all - busy);
+		eg_strbuf_printf(&sim->text,
+				 "cpu%u %-14" PRIu64 " 0 0 %-14" PRIu64 " 0 0 0 0 0 0\n", i, busy,
+				 all - busy);
 	eg_strbuf_puts(&sim->text, "intr 0\nctxt 0\nbtime 1700000000\nprocesses 1\n"
 				   "procs_running 1\nprocs_blocked 0\n");
 	if (eg_strbuf_error(&sim->text) < 0)
@@ -553,8 +557,13 @@ int eg_sim_open(const struct eg_scenario *sc, const char *dir, uint64_t t0_ns, s
 
 	if (!sim)
 		return -ENOMEM;
-	*sim = (struct eg_sim){.sc = sc, .root = -1, .stat_fd = -1, .uptime_fd = -1, .t0_ns = t0_ns,
-			       .now_ns = t0_ns, .text = EG_STRBUF_INIT(64 * 1024)};
+	*sim = (struct eg_sim){.sc = sc,
+			       .root = -1,
+			       .stat_fd = -1,
+			       .uptime_fd = -1,
+			       .t0_ns = t0_ns,
+			       .now_ns = t0_ns,
+			       .text = EG_STRBUF_INIT(64 * 1024)};
 	sim->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	sim->chan = calloc(sc->n_channels + 1, sizeof(*sim->chan));
 	for (size_t i = 0; sim->chan && i < sc->n_channels; i++)
@@ -647,7 +656,8 @@ uint64_t eg_sim_next_ns(const struct eg_sim *sim)
 	return next;
 }
 
-eg_fj eg_sim_true_energy_fj(const struct eg_sim *sim, size_t channel, uint64_t t0_ns, uint64_t t1_ns)
+eg_fj eg_sim_true_energy_fj(const struct eg_sim *sim, size_t channel, uint64_t t0_ns,
+			    uint64_t t1_ns)
 {
 	return eg_scenario_true_energy_fj(sim->sc, channel, t0_ns - sim->t0_ns, t1_ns - sim->t0_ns);
 }

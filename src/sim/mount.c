@@ -202,8 +202,12 @@ static void *op_init(struct fuse_conn_info *conn, struct fuse_config *cfg)
 }
 
 static const struct fuse_operations operations = {
-	.init = op_init,       .getattr = op_getattr, .readlink = op_readlink,
-	.readdir = op_readdir, .open = op_open,	      .read = op_read,
+	.init = op_init,
+	.getattr = op_getattr,
+	.readlink = op_readlink,
+	.readdir = op_readdir,
+	.open = op_open,
+	.read = op_read,
 	.release = op_release,
 };
 
@@ -228,8 +232,8 @@ int eg_sim_mount_open(struct eg_sim *sim, int dirfd, const char *dir, const stru
 	pthread_mutex_init(&m->lock, NULL);
 	m->n_faults = EG_MIN(eg_sim_faults(sim, m->fault, EG_FAULTS_MAX), EG_FAULTS_MAX);
 	if (fuse_opt_add_arg(&args, "ergon-sim") == 0 &&
-	    fuse_opt_add_arg(&args, geteuid() == 0 ? "-oro,default_permissions,allow_other"
-						   : "-oro,default_permissions") == 0)
+	    fuse_opt_add_arg(&args, geteuid() == 0 ? "-oro,default_permissions,allow_other" :
+						     "-oro,default_permissions") == 0)
 		m->fuse = fuse_new(&args, &operations, sizeof(operations), m);
 	fuse_opt_free_args(&args);
 	if (m->fuse) {

@@ -88,8 +88,8 @@ static eg_fj ramp_fj(const struct eg_power *p, uint64_t t_ns)
 
 static eg_fj pulse_fj(const struct eg_power *p, uint64_t t_ns)
 {
-	eg_fj high = (eg_fj)(t_ns / p->period_ns) * p->high_ns +
-		     EG_MIN(t_ns % p->period_ns, p->high_ns);
+	eg_fj high =
+		(eg_fj)(t_ns / p->period_ns) * p->high_ns + EG_MIN(t_ns % p->period_ns, p->high_ns);
 
 	return (eg_fj)p->low_uw * t_ns + ((eg_fj)p->high_uw - p->low_uw) * high;
 }
@@ -281,8 +281,10 @@ static const struct word common_words[] = {
 	{"phase", NS, false, AT(phase)},
 	{0},
 };
-static const struct word sine_words[] = {
-	{"mean", UW, true, AT(a)}, {"amplitude", UW, true, AT(b)}, {"period", NS, true, AT(period)}, {0}};
+static const struct word sine_words[] = {{"mean", UW, true, AT(a)},
+					 {"amplitude", UW, true, AT(b)},
+					 {"period", NS, true, AT(period)},
+					 {0}};
 static const struct word square_words[] = {{"low", UW, true, AT(a)},
 					   {"high", UW, true, AT(b)},
 					   {"period", NS, true, AT(period)},
@@ -295,21 +297,22 @@ static const struct word burst_words[] = {{"base", UW, true, AT(a)},
 					  {0}};
 static const struct word ramp_words[] = {
 	{"from", UW, true, AT(a)}, {"to", UW, true, AT(b)}, {"over", NS, true, AT(period)}, {0}};
-static const struct word idle_words[] = {{"idle", UW, true, AT(a)},
-					 {"active", UW, true, AT(b)},
-					 {"slot", NS, true, AT(period)},
-					 {"share", RATIO, false, AT(ratio)},
-					 {"seed", SEED, false, AT(seed)},
-					 {0}};
+static const struct word idle_words[] = {
+	{"idle", UW, true, AT(a)},	 {"active", UW, true, AT(b)},
+	{"slot", NS, true, AT(period)},	 {"share", RATIO, false, AT(ratio)},
+	{"seed", SEED, false, AT(seed)}, {0}};
 static const struct word no_words[] = {{0}};
 static const struct shape {
 	const char *name;
 	enum eg_power_kind kind;
 	const struct word *words;
 } shapes[] = {
-	{"constant", EG_POWER_CONSTANT, no_words}, {"steps", EG_POWER_STEPS, no_words},
-	{"sine", EG_POWER_SINE, sine_words},	   {"square", EG_POWER_PULSE, square_words},
-	{"bursts", EG_POWER_PULSE, burst_words},   {"ramp", EG_POWER_RAMP, ramp_words},
+	{"constant", EG_POWER_CONSTANT, no_words},
+	{"steps", EG_POWER_STEPS, no_words},
+	{"sine", EG_POWER_SINE, sine_words},
+	{"square", EG_POWER_PULSE, square_words},
+	{"bursts", EG_POWER_PULSE, burst_words},
+	{"ramp", EG_POWER_RAMP, ramp_words},
 	{"idle-active", EG_POWER_IDLE_ACTIVE, idle_words},
 };
 
@@ -358,10 +361,10 @@ static int put_value(const struct word *w, const char *value, struct text_values
 	}
 	if (r < 0)
 		return bad(why, cap, "%s=%s is not %s", w->name, value,
-			   w->type == UW   ? "a power such as 12.5W (at most 1MW)"
-			   : w->type == NS ? "a time such as 20ms (at most 10d)"
-			   : w->type == RATIO ? "a number from 0 to 1"
-					      : "a whole number");
+			   w->type == UW    ? "a power such as 12.5W (at most 1MW)" :
+			   w->type == NS    ? "a time such as 20ms (at most 10d)" :
+			   w->type == RATIO ? "a number from 0 to 1" :
+					      "a whole number");
 	return 0;
 }
 
@@ -388,7 +391,8 @@ static void seed_noise(struct eg_power *p, uint64_t period_ns, uint64_t seed)
 		uint64_t h = eg_sim_hash(seed, i);
 
 		p->noise[i].period_ns = EG_MAX(1, period_ns / 2 + h % (period_ns + 1));
-		p->noise[i].phase_ns = eg_sim_hash(seed, i + EG_POWER_SINES) % p->noise[i].period_ns;
+		p->noise[i].phase_ns =
+			eg_sim_hash(seed, i + EG_POWER_SINES) % p->noise[i].period_ns;
 	}
 }
 
@@ -414,9 +418,9 @@ static int finish(struct eg_power *p, const struct shape *shape, const struct te
 			return bad(why, cap, "amplitude above mean: power would be negative");
 	}
 	if (p->kind == EG_POWER_PULSE)
-		p->high_ns = shape->words == burst_words
-				     ? v->width
-				     : (uint64_t)(v->ratio * (double)v->period + 0.5);
+		p->high_ns = shape->words == burst_words ?
+				     v->width :
+				     (uint64_t)(v->ratio * (double)v->period + 0.5);
 	if (p->kind == EG_POWER_PULSE && p->high_ns > p->period_ns)
 		return bad(why, cap, "width above period");
 	p->active_ppm = (uint32_t)(v->ratio * 1e6 + 0.5);
@@ -424,7 +428,8 @@ static int finish(struct eg_power *p, const struct shape *shape, const struct te
 		return bad(why, cap, "no step; write steps 10s:100W 5s:300W");
 	if (v->noise) {
 		if (v->noise > eg_power_min_uw(p))
-			return bad(why, cap, "noise above the lowest power: power would be negative");
+			return bad(why, cap,
+				   "noise above the lowest power: power would be negative");
 		p->noise_uw = v->noise;
 		seed_noise(p, v->noise_period, v->noise_seed);
 	}
@@ -502,9 +507,11 @@ int eg_power_parse(const char *text, struct eg_power *ret, char *why, size_t why
 		memcpy(word, copy, n);
 		word[n] = '\0';
 		if (eg_power_parse_uw(word, &uw) < 0)
-			return bad(why, why_cap,
-				   "'%s' is neither a power nor one of constant, steps, sine, square, "
-				   "bursts, ramp, idle-active", word);
+			return bad(
+				why, why_cap,
+				"'%s' is neither a power nor one of constant, steps, sine, square, "
+				"bursts, ramp, idle-active",
+				word);
 		shape = &shapes[0];
 		n = 0;
 	}

@@ -13,10 +13,10 @@
 
 #include "base/util.h"
 
-#define EG_POWER_STEPS_MAX 64
-#define EG_POWER_SINES	   8	       /* sines that make the noise */
-#define EG_POWER_UW_MAX	   1000000000000ULL /* 1 MW */
-#define EG_POWER_NS_MAX	   864000000000000ULL /* longest period or step: 10 days */
+#define EG_POWER_STEPS_MAX   64
+#define EG_POWER_SINES	     8			/* sines that make the noise */
+#define EG_POWER_UW_MAX	     1000000000000ULL	/* 1 MW */
+#define EG_POWER_NS_MAX	     864000000000000ULL /* longest period or step: 10 days */
 #define EG_POWER_SLOT_MIN_NS 10000000ULL /* shortest idle/active slot: they are added up singly */
 
 typedef __int128 eg_fj; /* femtojoules */
@@ -24,11 +24,11 @@ typedef __int128 eg_fj; /* femtojoules */
 #define EG_FJ_PER_J  1000000000000000LL
 
 enum eg_power_kind {
-	EG_POWER_CONSTANT,    /* high_uw */
-	EG_POWER_STEPS,	      /* step[], the last one holds, or all repeat */
-	EG_POWER_SINE,	      /* mean_uw + amplitude_uw sin(2 pi (t / period + phase)) */
-	EG_POWER_PULSE,	      /* square and bursts: high_uw for high_ns of each period, else low_uw */
-	EG_POWER_RAMP,	      /* low_uw to high_uw within period_ns, then holds or starts again */
+	EG_POWER_CONSTANT, /* high_uw */
+	EG_POWER_STEPS,	   /* step[], the last one holds, or all repeat */
+	EG_POWER_SINE,	   /* mean_uw + amplitude_uw sin(2 pi (t / period + phase)) */
+	EG_POWER_PULSE,	   /* square and bursts: high_uw for high_ns of each period, else low_uw */
+	EG_POWER_RAMP,	   /* low_uw to high_uw within period_ns, then holds or starts again */
 	EG_POWER_IDLE_ACTIVE, /* slots of period_ns, each low_uw or high_uw by a hash of the seed */
 };
 

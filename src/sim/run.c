@@ -21,8 +21,8 @@ uint64_t eg_sim_run_now_ns(const struct eg_sim_run *run)
 	struct eg_clock clock = eg_clock_system();
 	uint64_t real_ns = eg_clock_ns(&clock) - run->t0_ns;
 
-	return run->t0_ns + (run->speed == 1.0 ? real_ns
-					       : (uint64_t)((long double)real_ns * run->speed));
+	return run->t0_ns +
+	       (run->speed == 1.0 ? real_ns : (uint64_t)((long double)real_ns * run->speed));
 }
 
 /* Waits for at most ns; true when it is time to end. */

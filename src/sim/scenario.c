@@ -34,12 +34,12 @@ enum {
 };
 
 enum key_type {
-	T_TEXT,	  /* char array of `size` */
-	T_FUNC,	  /* struct eg_power */
-	T_NS,	  /* duration */
-	T_UW,	  /* power */
-	T_UV,	  /* "12V", "830mV" */
-	T_U64,	  /* `size` is the largest value, 0 = any */
+	T_TEXT, /* char array of `size` */
+	T_FUNC, /* struct eg_power */
+	T_NS,	/* duration */
+	T_UW,	/* power */
+	T_UV,	/* "12V", "830mV" */
+	T_U64,	/* `size` is the largest value, 0 = any */
 	T_OCTAL,
 	T_CONFIG, /* 0x.. or decimal */
 	T_NJ,	  /* "61035nJ", "15.3uJ" */
@@ -129,12 +129,18 @@ static const struct {
 	enum eg_sim_event_kind kind;
 	bool machine, lasts;
 } event_words[] = {
-	{"reset", EG_SIM_RESET, false, false},	   {"eacces", EG_SIM_EACCES, false, true},
-	{"eio", EG_SIM_EIO, false, true},	   {"hang", EG_SIM_HANG, false, true},
-	{"vanish", EG_SIM_VANISH, false, true},	   {"garbage", EG_SIM_GARBAGE, false, true},
-	{"no-range", EG_SIM_NO_RANGE, false, true}, {"reload", EG_SIM_RELOAD, false, true},
-	{"charge", EG_SIM_CHARGE, false, true},	   {"suspend", EG_SIM_SUSPEND, true, true},
-	{"clock-step", EG_SIM_CLOCK_STEP, true, false}, {"reboot", EG_SIM_REBOOT, true, false},
+	{"reset", EG_SIM_RESET, false, false},
+	{"eacces", EG_SIM_EACCES, false, true},
+	{"eio", EG_SIM_EIO, false, true},
+	{"hang", EG_SIM_HANG, false, true},
+	{"vanish", EG_SIM_VANISH, false, true},
+	{"garbage", EG_SIM_GARBAGE, false, true},
+	{"no-range", EG_SIM_NO_RANGE, false, true},
+	{"reload", EG_SIM_RELOAD, false, true},
+	{"charge", EG_SIM_CHARGE, false, true},
+	{"suspend", EG_SIM_SUSPEND, true, true},
+	{"clock-step", EG_SIM_CLOCK_STEP, true, false},
+	{"reboot", EG_SIM_REBOOT, true, false},
 };
 
 struct parser {
@@ -174,7 +180,8 @@ static void near_try(struct near *n, const char *typed, const char *word)
 static int fail_near(struct parser *p, const char *what, const char *typed, const struct near *n)
 {
 	if (n->word)
-		return fail(p, p->line, "unknown %s '%.40s'; did you mean '%s'?", what, typed, n->word);
+		return fail(p, p->line, "unknown %s '%.40s'; did you mean '%s'?", what, typed,
+			    n->word);
 	return fail(p, p->line, "unknown %s '%.40s'", what, typed);
 }
 
@@ -358,7 +365,8 @@ static int put_event(struct parser *p, char *value)
 			break;
 	}
 	if (w == EG_ARRAY_SIZE(event_words))
-		return fail_near(p, machine ? "event of a machine" : "event of a sensor", kind, &near);
+		return fail_near(p, machine ? "event of a machine" : "event of a sensor", kind,
+				 &near);
 	e.kind = event_words[w].kind;
 	if (e.for_ns && !event_words[w].lasts)
 		return fail(p, p->line, "%s happens once; it takes no 'for'", kind);
@@ -454,23 +462,40 @@ static int put_u64(const struct key *k, const char *value, uint64_t *ret)
 static const char *expected(enum key_type type)
 {
 	switch (type) {
-	case T_TEXT: return "a text of that length";
-	case T_NS: return "a time such as 100ms";
-	case T_UW: return "a power such as 12.5W";
-	case T_UV: return "a voltage such as 12V";
-	case T_U64: return "a whole number in its range";
-	case T_OCTAL: return "a file mode such as 0400";
-	case T_CONFIG: return "a number such as 2 or 0x2";
-	case T_NJ: return "an energy such as 61035nJ or 15.3uJ";
-	case T_PPM: return "a percentage such as +1.5%";
-	case T_WH: return "an energy such as 50Wh";
-	case T_YES: return "yes or no";
-	case T_RANGE: return "a number of microjoules or absent";
-	case T_BITS: return "a width from 4 to 64";
-	case T_ENABLE: return "0 or 1";
-	case T_FORM: return "power or current";
-	case T_STATUS: return "charging or discharging";
-	default: return "valid";
+	case T_TEXT:
+		return "a text of that length";
+	case T_NS:
+		return "a time such as 100ms";
+	case T_UW:
+		return "a power such as 12.5W";
+	case T_UV:
+		return "a voltage such as 12V";
+	case T_U64:
+		return "a whole number in its range";
+	case T_OCTAL:
+		return "a file mode such as 0400";
+	case T_CONFIG:
+		return "a number such as 2 or 0x2";
+	case T_NJ:
+		return "an energy such as 61035nJ or 15.3uJ";
+	case T_PPM:
+		return "a percentage such as +1.5%";
+	case T_WH:
+		return "an energy such as 50Wh";
+	case T_YES:
+		return "yes or no";
+	case T_RANGE:
+		return "a number of microjoules or absent";
+	case T_BITS:
+		return "a width from 4 to 64";
+	case T_ENABLE:
+		return "0 or 1";
+	case T_FORM:
+		return "power or current";
+	case T_STATUS:
+		return "charging or discharging";
+	default:
+		return "valid";
 	}
 }
 
@@ -505,8 +530,8 @@ static int put_value(struct parser *p, const struct key *k, char *value)
 		r = parse_octal(value, at);
 		break;
 	case T_CONFIG:
-		r = strncmp(value, "0x", 2) == 0 ? eg_parse_hex(value + 2, strlen(value) - 2, at)
-						 : eg_parse_u64(value, strlen(value), at);
+		r = strncmp(value, "0x", 2) == 0 ? eg_parse_hex(value + 2, strlen(value) - 2, at) :
+						   eg_parse_u64(value, strlen(value), at);
 		break;
 	case T_NJ:
 		r = parse_unit(value, at);
@@ -546,7 +571,8 @@ static bool good_path(const char *s)
 	for (const char *c = s; *c; c = *strchrnul(c, '/') ? strchrnul(c, '/') + 1 : "") {
 		size_t n = (size_t)(strchrnul(c, '/') - c);
 
-		if (n == 0 || n > 200 || (n == 1 && *c == '.') || (n == 2 && strncmp(c, "..", 2) == 0))
+		if (n == 0 || n > 200 || (n == 1 && *c == '.') ||
+		    (n == 2 && strncmp(c, "..", 2) == 0))
 			return false;
 	}
 	return s[strlen(s) - 1] != '/';
@@ -554,8 +580,10 @@ static bool good_path(const char *s)
 
 static bool good_word(const char *s)
 {
-	return *s && strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_-.") ==
-			     strlen(s) && *s != '.';
+	return *s &&
+	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_-.") ==
+		       strlen(s) &&
+	       *s != '.';
 }
 
 static void defaults(struct eg_sim_channel *c, enum eg_sim_kind kind)
@@ -635,8 +663,8 @@ static int section_perf(struct parser *p, const char *title, char **word, size_t
 	int r;
 
 	if ((n != 2 && n != 4) || !good_word(word[1]) || (n == 4 && !good_word(word[2])) ||
-	    (n == 4 && (eg_parse_u64(word[3], strlen(word[3]), &cpu) < 0 ||
-			cpu >= EG_SCENARIO_CPUS_MAX)))
+	    (n == 4 &&
+	     (eg_parse_u64(word[3], strlen(word[3]), &cpu) < 0 || cpu >= EG_SCENARIO_CPUS_MAX)))
 		return fail(p, p->line, "write [perf PMU] or [perf PMU EVENT CPU]");
 	p->section = n == 2 ? S_PMU : S_PERF;
 	r = new_channel(p, n == 2 ? EG_SIM_PMU : EG_SIM_PERF, title);
@@ -675,7 +703,8 @@ static int section_hwmon(struct parser *p, const char *title, char **word, size_
 			break;
 	}
 	if (i == EG_ARRAY_SIZE(sensors))
-		return fail(p, p->line, "a sensor is energyN, powerN or railN, not '%.40s'", word[2]);
+		return fail(p, p->line, "a sensor is energyN, powerN or railN, not '%.40s'",
+			    word[2]);
 	p->section = n == 2 ? S_CHIP : sensors[i].section;
 	r = new_channel(p, n == 2 ? EG_SIM_HWMON : sensors[i].kind, title);
 	if (r < 0)
@@ -722,7 +751,7 @@ static int section_named(struct parser *p, const char *title, const char *name,
 
 static int open_section(struct parser *p, const char *title)
 {
-	static const char *const names[] = {"scenario", "machine", "proc",    "file",	"rapl",
+	static const char *const names[] = {"scenario", "machine", "proc",    "file",  "rapl",
 					    "perf",	"hwmon",   "battery", "cgroup"};
 	char copy[EG_SIM_ID_MAX + 8], *word[5] = {0}, *save = NULL;
 	struct near near = {0};
@@ -824,7 +853,8 @@ static int settle_counter(struct parser *p, struct eg_sim_channel *c)
 	} else if (c->modulus_raw) {
 		nj = (unsigned __int128)(c->modulus_raw - 1) * c->unit_nj / 1000;
 		if (nj > UINT64_MAX)
-			return fail(p, c->line, "[%s] range does not fit 64 bits of microjoules", c->id);
+			return fail(p, c->line, "[%s] range does not fit 64 bits of microjoules",
+				    c->id);
 		c->range_uj = (uint64_t)nj;
 	} else if (c->kind == EG_SIM_RAPL) {
 		return fail(p, c->line, "[%s] needs a range or bits below 64", c->id);
@@ -846,7 +876,8 @@ static int settle_channel(struct parser *p, struct eg_sim_channel *c)
 		snprintf(id, sizeof(id), "rapl %s", c->mirror_id);
 		c->mirror = eg_scenario_channel(p->sc, id);
 		if (c->mirror < 0 || p->sc->channel[c->mirror].mirror_id[0] || c->has_power)
-			return fail(p, c->line, "[%s] mirror: another zone with power, and no power here",
+			return fail(p, c->line,
+				    "[%s] mirror: another zone with power, and no power here",
 				    c->id);
 		c->power = p->sc->channel[c->mirror].power;
 		c->has_power = true;
@@ -856,7 +887,8 @@ static int settle_channel(struct parser *p, struct eg_sim_channel *c)
 			    c->kind == EG_SIM_CGROUP ? "cpu" : "power");
 	if (c->kind == EG_SIM_PERF || c->kind == EG_SIM_HWMON_ENERGY ||
 	    c->kind == EG_SIM_HWMON_POWER || c->kind == EG_SIM_HWMON_RAIL) {
-		snprintf(id, sizeof(id), "%s %s", c->kind == EG_SIM_PERF ? "perf" : "hwmon", c->node);
+		snprintf(id, sizeof(id), "%s %s", c->kind == EG_SIM_PERF ? "perf" : "hwmon",
+			 c->node);
 		if (eg_scenario_channel(p->sc, id) < 0)
 			return fail(p, c->line, "[%s] needs a section [%s]", c->id, id);
 	}
@@ -881,7 +913,8 @@ static int settle(struct parser *p)
 	uint64_t end_ns = 0;
 	int r;
 
-	if (sc->cpus == 0 || sc->packages == 0 || sc->dies == 0 || sc->packages * sc->dies > sc->cpus)
+	if (sc->cpus == 0 || sc->packages == 0 || sc->dies == 0 ||
+	    sc->packages * sc->dies > sc->cpus)
 		return fail(p, 0, "cpus, packages and dies: at least one processor on each die");
 	for (size_t i = 0; i < sc->n_channels; i++) {
 		r = settle_channel(p, &sc->channel[i]);

@@ -23,9 +23,9 @@
 #define EG_SIM_ID_MAX		 96
 
 enum eg_sim_kind {
-	EG_SIM_RAPL,	   /* powercap zone: energy_uj */
-	EG_SIM_PERF,	   /* counter of a perf PMU on one CPU */
-	EG_SIM_HWMON,	   /* chip only, no channel of its own */
+	EG_SIM_RAPL,	     /* powercap zone: energy_uj */
+	EG_SIM_PERF,	     /* counter of a perf PMU on one CPU */
+	EG_SIM_HWMON,	     /* chip only, no channel of its own */
 	EG_SIM_HWMON_ENERGY, /* energyN_input */
 	EG_SIM_HWMON_POWER,  /* powerN_input, powerN_average */
 	EG_SIM_HWMON_RAIL,   /* inN x currM */
@@ -42,51 +42,52 @@ struct eg_sim_channel {
 	char node[64]; /* powercap zone id, hwmon number, PMU, supply, cgroup path */
 	char name[64]; /* `name` file, event name */
 	char label[64];
-	char device[96]; /* hwmon chip: its device below sys/, such as devices/pci0000:00/0000:03:00.0 */
+	char device
+		[96]; /* hwmon chip: its device below sys/, such as devices/pci0000:00/0000:03:00.0 */
 	bool has_power;
 	struct eg_power power;
-	int32_t gain_ppm;	/* error of the meter: shown = true x (1 + gain) */
-	uint64_t update_ns;	/* the sensor refreshes this often */
-	uint64_t unit_nj;	/* counters: one raw step, nanojoules */
-	uint64_t modulus_raw;	/* counters: raw values before it wraps; 0 = 64 bits */
-	uint64_t range_uj;	/* RAPL: max_energy_range_uj */
+	int32_t gain_ppm;	      /* error of the meter: shown = true x (1 + gain) */
+	uint64_t update_ns;	      /* the sensor refreshes this often */
+	uint64_t unit_nj;	      /* counters: one raw step, nanojoules */
+	uint64_t modulus_raw;	      /* counters: raw values before it wraps; 0 = 64 bits */
+	uint64_t range_uj;	      /* RAPL: max_energy_range_uj */
 	uint64_t start_uj, start_raw; /* counters: value at the start, as shown and in raw steps */
-	bool show_range;	/* RAPL: max_energy_range_uj is there */
-	bool show_input;	/* gauges: powerN_input is there */
-	uint64_t average_ns;	/* gauges: powerN_average, the mean over this window; 0 none */
-	uint64_t resolution_uw; /* gauges: step */
+	bool show_range;	      /* RAPL: max_energy_range_uj is there */
+	bool show_input;	      /* gauges: powerN_input is there */
+	uint64_t average_ns;	 /* gauges: powerN_average, the mean over this window; 0 none */
+	uint64_t resolution_uw;	 /* gauges: step */
 	uint64_t meter_noise_uw; /* gauges: random error of each refresh, at most this */
-	uint64_t max_power_uw;	/* RAPL: constraint_0_max_power_uw; 0 none */
-	uint64_t volts_uv;	/* rails, batteries */
+	uint64_t max_power_uw;	 /* RAPL: constraint_0_max_power_uw; 0 none */
+	uint64_t volts_uv;	 /* rails, batteries */
 	uint64_t index, in_index, curr_index; /* hwmon: N of the file names */
-	int enable;		/* hwmon: -1 no file, 0, 1 */
-	uint64_t mode;		/* of the value file, 0444 */
-	uint64_t config;	/* PERF */
-	int cpu;		/* PERF */
-	uint64_t unit_bits;	/* PERF: the register counts 2^-unit_bits J */
-	uint64_t fold_ns;	/* PERF: the kernel's own timer; 0 = folded without a limit */
+	int enable;			      /* hwmon: -1 no file, 0, 1 */
+	uint64_t mode;			      /* of the value file, 0444 */
+	uint64_t config;		      /* PERF */
+	int cpu;			      /* PERF */
+	uint64_t unit_bits;		      /* PERF: the register counts 2^-unit_bits J */
+	uint64_t fold_ns; /* PERF: the kernel's own timer; 0 = folded without a limit */
 	uint64_t energy_start_uwh, energy_full_uwh; /* BATTERY */
-	bool by_current;	/* BATTERY: current_now x voltage_now instead of power_now */
-	bool charging;		/* BATTERY at the start */
-	bool negative_current;	/* BATTERY: current_now below zero while discharging */
-	uint64_t type;		/* PMU type number */
+	bool by_current;       /* BATTERY: current_now x voltage_now instead of power_now */
+	bool charging;	       /* BATTERY at the start */
+	bool negative_current; /* BATTERY: current_now below zero while discharging */
+	uint64_t type;	       /* PMU type number */
 	char cpumask[64], mirror_id[EG_SIM_ID_MAX];
-	int mirror;		/* RAPL: shows the register of this channel; -1 none */
+	int mirror; /* RAPL: shows the register of this channel; -1 none */
 };
 
 enum eg_sim_event_kind {
-	EG_SIM_RESET,	     /* counter starts again at `value` raw units */
-	EG_SIM_EACCES,	     /* mode 0000 */
-	EG_SIM_EIO,	     /* reads fail (FUSE or injected) */
-	EG_SIM_HANG,	     /* reads do not answer (FUSE or injected) */
-	EG_SIM_VANISH,	     /* files gone */
-	EG_SIM_GARBAGE,	     /* `text` instead of a value */
-	EG_SIM_NO_RANGE,     /* max_energy_range_uj gone */
-	EG_SIM_RELOAD,	     /* driver reload: gone, then back with the counter at 0 */
-	EG_SIM_CHARGE,	     /* battery on the charger */
-	EG_SIM_SUSPEND,	     /* machine: awake time stops, nothing counts */
-	EG_SIM_CLOCK_STEP,   /* machine: Unix time jumps by step_ns */
-	EG_SIM_REBOOT,	     /* machine: new boot id, every counter at 0 */
+	EG_SIM_RESET,	   /* counter starts again at `value` raw units */
+	EG_SIM_EACCES,	   /* mode 0000 */
+	EG_SIM_EIO,	   /* reads fail (FUSE or injected) */
+	EG_SIM_HANG,	   /* reads do not answer (FUSE or injected) */
+	EG_SIM_VANISH,	   /* files gone */
+	EG_SIM_GARBAGE,	   /* `text` instead of a value */
+	EG_SIM_NO_RANGE,   /* max_energy_range_uj gone */
+	EG_SIM_RELOAD,	   /* driver reload: gone, then back with the counter at 0 */
+	EG_SIM_CHARGE,	   /* battery on the charger */
+	EG_SIM_SUSPEND,	   /* machine: awake time stops, nothing counts */
+	EG_SIM_CLOCK_STEP, /* machine: Unix time jumps by step_ns */
+	EG_SIM_REBOOT,	   /* machine: new boot id, every counter at 0 */
 };
 
 struct eg_sim_event {
@@ -110,8 +111,8 @@ struct eg_sim_file {
 
 struct eg_scenario {
 	char name[64];
-	char title[128];     /* one line */
-	char needs[256];     /* what the tree alone cannot show, or "" */
+	char title[128];	       /* one line */
+	char needs[256];	       /* what the tree alone cannot show, or "" */
 	uint64_t cpus, packages, dies; /* dies of a package */
 	char model_name[96], vendor[32], kernel[64], boot_id[40];
 	uint64_t family, model, stepping;

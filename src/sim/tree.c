@@ -134,7 +134,8 @@ int eg_tree_dir(const struct eg_scenario *sc, const struct eg_sim_channel *c, ch
 	case EG_SIM_PMU:
 		return fits(snprintf(ret, cap, "sys/devices/%s", c->node), cap);
 	case EG_SIM_BATTERY:
-		return fits(snprintf(ret, cap, "sys/devices/platform/power_supply/%s", c->node), cap);
+		return fits(snprintf(ret, cap, "sys/devices/platform/power_supply/%s", c->node),
+			    cap);
 	case EG_SIM_CGROUP:
 		return fits(snprintf(ret, cap, "sys/fs/cgroup/%s", c->node), cap);
 	case EG_SIM_HWMON:
@@ -150,7 +151,8 @@ int eg_tree_dir(const struct eg_scenario *sc, const struct eg_sim_channel *c, ch
 }
 
 /* Name of a value file, "" where the channel has none of the role. */
-static void value_name(const struct eg_sim_channel *c, enum eg_tree_role role, char *ret, size_t cap)
+static void value_name(const struct eg_sim_channel *c, enum eg_tree_role role, char *ret,
+		       size_t cap)
 {
 	*ret = '\0';
 	if (c->kind == EG_SIM_BATTERY) {
@@ -238,7 +240,8 @@ static int put_zone(struct into *in, const struct eg_sim_channel *c)
 		in_put(in, "max_energy_range_uj", "%llu\n", (unsigned long long)c->range_uj);
 	if (c->max_power_uw) {
 		in_put(in, "constraint_0_name", "long_term\n");
-		in_put(in, "constraint_0_max_power_uw", "%llu\n", (unsigned long long)c->max_power_uw);
+		in_put(in, "constraint_0_max_power_uw", "%llu\n",
+		       (unsigned long long)c->max_power_uw);
 		in_put(in, "constraint_0_power_limit_uw", "%llu\n",
 		       (unsigned long long)c->max_power_uw);
 		in_put(in, "constraint_0_time_window_us", "999424\n");
@@ -266,7 +269,8 @@ static int put_chip(struct into *in, const struct eg_scenario *sc, const struct 
 	if (r < 0)
 		return r;
 	in_put(in, "name", "%s\n", c->name);
-	snprintf(target, sizeof(target), "../../../%s", strrchr(device, '/') ? strrchr(device, '/') + 1 : device);
+	snprintf(target, sizeof(target), "../../../%s",
+		 strrchr(device, '/') ? strrchr(device, '/') + 1 : device);
 	in_link(in, "device", target);
 	snprintf(link, sizeof(link), "sys/class/hwmon/hwmon%s", c->node);
 	snprintf(target, sizeof(target), "../../%s", in->dir + 4);
@@ -277,9 +281,9 @@ static int put_chip(struct into *in, const struct eg_scenario *sc, const struct 
 
 static int put_hwmon_sensor(struct into *in, const struct eg_sim_channel *c)
 {
-	const char *prefix = c->kind == EG_SIM_HWMON_ENERGY  ? "energy"
-			     : c->kind == EG_SIM_HWMON_POWER ? "power"
-							     : "in";
+	const char *prefix = c->kind == EG_SIM_HWMON_ENERGY ? "energy" :
+			     c->kind == EG_SIM_HWMON_POWER  ? "power" :
+							      "in";
 	unsigned index = (unsigned)(c->kind == EG_SIM_HWMON_RAIL ? c->in_index : c->index);
 	char name[64];
 
@@ -388,8 +392,12 @@ int eg_tree_channel(int root, const struct eg_scenario *sc, const struct eg_sim_
 void eg_tree_remove(int root, const struct eg_scenario *sc, const struct eg_sim_channel *c)
 {
 	static const char *const zone_files[] = {
-		"name", "enabled", "max_energy_range_uj", "constraint_0_name",
-		"constraint_0_max_power_uw", "constraint_0_power_limit_uw",
+		"name",
+		"enabled",
+		"max_energy_range_uj",
+		"constraint_0_name",
+		"constraint_0_max_power_uw",
+		"constraint_0_power_limit_uw",
 		"constraint_0_time_window_us",
 	};
 	static const char *const supply_files[] = {"type", "present", "voltage_now", "energy_full"};
@@ -406,7 +414,8 @@ void eg_tree_remove(int root, const struct eg_scenario *sc, const struct eg_sim_
 		snprintf(path, sizeof(path), "%s/%s", dir, zone ? zone_files[i] : supply_files[i]);
 		unlinkat(root, path, 0);
 	}
-	snprintf(path, sizeof(path), "sys/class/%s/%s", zone ? "powercap" : "power_supply", c->node);
+	snprintf(path, sizeof(path), "sys/class/%s/%s", zone ? "powercap" : "power_supply",
+		 c->node);
 	unlinkat(root, path, 0);
 	unlinkat(root, dir, AT_REMOVEDIR);
 }

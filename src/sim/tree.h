@@ -22,7 +22,7 @@ enum eg_tree_role {
 
 #define EG_TREE_PATH_MAX 320
 /* Digits of a value file, padded with blanks, and a newline. */
-#define EG_TREE_WIDTH 24
+#define EG_TREE_WIDTH	 24
 
 /*
  * (Re)makes a file below root with its parents. A file that is there is unlinked first, so that a
@@ -41,8 +41,8 @@ int eg_tree_dir(const struct eg_scenario *sc, const struct eg_sim_channel *c, ch
 int eg_tree_path(const struct eg_scenario *sc, const struct eg_sim_channel *c,
 		 enum eg_tree_role role, char *ret, size_t cap) EG_MUST_CHECK;
 /* Makes everything of a channel but its value files. */
-int eg_tree_channel(int root, const struct eg_scenario *sc, const struct eg_sim_channel *c)
-	EG_MUST_CHECK;
+int eg_tree_channel(int root, const struct eg_scenario *sc,
+		    const struct eg_sim_channel *c) EG_MUST_CHECK;
 /* Removes what eg_tree_channel() made and the value files. */
 void eg_tree_remove(int root, const struct eg_scenario *sc, const struct eg_sim_channel *c);
 /* /proc, /sys/devices/system/cpu and the scenario's own files. */

@@ -53,10 +53,11 @@ static void parse_double(void **state)
 	static const struct {
 		const char *text;
 		double value;
-	} good[] = {{"0", 0}, {"1.5", 1.5}, {"-2.25e2", -225}, {".39", 0.39}, {"1e308", 1e308},
-		    {"2.3283064365386962890625e-10", 0x1p-32}, {"5.", 5}, {"300.000", 300}};
-	static const char *const bad[] = {"", "nan", "inf", "0x10", "1e", "1e400", "1,5", "1.2.3",
-					  "-", ".", "1 2"};
+	} good[] = {{"0", 0},	   {"1.5", 1.5},     {"-2.25e2", -225},
+		    {".39", 0.39}, {"1e308", 1e308}, {"2.3283064365386962890625e-10", 0x1p-32},
+		    {"5.", 5},	   {"300.000", 300}};
+	static const char *const bad[] = {"",	 "nan",	  "inf", "0x10", "1e", "1e400",
+					  "1,5", "1.2.3", "-",	 ".",	 "1 2"};
 	double v = 1;
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(good); i++) {
@@ -271,9 +272,9 @@ static void unreadable(void **state)
 		if (setgid(65534) || setuid(65534))
 			_exit(2);
 		_exit(eg_fs_read_u64(&t->env.fs, "secret", &v) == -EACCES &&
-				      eg_fs_exists(&t->env.fs, "secret")
-			      ? 0
-			      : 1);
+				      eg_fs_exists(&t->env.fs, "secret") ?
+			      0 :
+			      1);
 	}
 	waitpid(pid, &status, 0);
 	assert_true(WIFEXITED(status));
@@ -289,7 +290,8 @@ static void loader_stays_inside(void **state)
 	make_dir(t, "usr");
 	make_dir(t, "usr/lib");
 	make_link(t, "/lib/x86_64-linux-gnu/libm.so.6", "usr/lib/libabsolute.so.1");
-	make_link(t, "../../../../../../../../lib/x86_64-linux-gnu/libm.so.6", "usr/lib/libup.so.1");
+	make_link(t, "../../../../../../../../lib/x86_64-linux-gnu/libm.so.6",
+		  "usr/lib/libup.so.1");
 	put(t, "usr/lib/libbroken.so.1", "no library");
 	assert_int_equal(t->env.loader.open(t->env.loader.ctx, "libabsolute.so.1", &lib), -ENOENT);
 	assert_int_equal(t->env.loader.open(t->env.loader.ctx, "libup.so.1", &lib), -ENOENT);

@@ -482,8 +482,7 @@ static struct eg_counter_step model(const struct eg_channel *ch, const struct eg
 	else
 		fits[0] = 0;
 	s.uj = (uint64_t)(((u128)fits[0] * ch->unit_num + c->rem) / ch->unit_den);
-	if (s.event != EG_COUNTER_STEP && s.event != EG_COUNTER_WRAP &&
-	    !since_zero)
+	if (s.event != EG_COUNTER_STEP && s.event != EG_COUNTER_WRAP && !since_zero)
 		s.uj = 0;
 	return s;
 }

@@ -34,14 +34,15 @@ void __libc_free(void *p);
 
 enum kind { MEMORY, OPEN, READ, LINK, DIRECTORY, WRITE, RENAME, THREAD, PROCESS, KINDS };
 
-static const char *const kind_word[KINDS] = {"memory", "open", "read",   "link",    "dir",
+static const char *const kind_word[KINDS] = {"memory", "open",	 "read",   "link",   "dir",
 					     "write",  "rename", "thread", "process"};
 
 static atomic_bool on; /* from the constructor to the destructor, never in a forked child */
 static int kind = -1, error;
 static unsigned long nth;
 static atomic_ulong calls, hits;
-static atomic_long held; /* blocks of memory, but for those of threads, which glibc keeps for the next */
+static atomic_long
+	held; /* blocks of memory, but for those of threads, which glibc keeps for the next */
 static _Thread_local bool making_thread;
 static char report[512];
 
@@ -112,27 +113,26 @@ static mode_t mode_of(int flags, va_list ap)
 	return flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(ap, mode_t) : 0;
 }
 
-#define OPEN_LIKE(name)                                                                \
-	EXPORT int name(const char *path, int flags, ...)                              \
-	{                                                                              \
-		va_list ap;                                                            \
-		mode_t mode;                                                           \
-                                                                                       \
-		va_start(ap, flags);                                                   \
-		mode = mode_of(flags, ap);                                             \
-		va_end(ap);                                                            \
-		return fails(OPEN) ? -1                                                \
-				   : (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode); \
+#define OPEN_LIKE(name)                                                                          \
+	EXPORT int name(const char *path, int flags, ...)                                        \
+	{                                                                                        \
+		va_list ap;                                                                      \
+		mode_t mode;                                                                     \
+                                                                                                 \
+		va_start(ap, flags);                                                             \
+		mode = mode_of(flags, ap);                                                       \
+		va_end(ap);                                                                      \
+		return fails(OPEN) ? -1 : (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode); \
 	}
-#define OPENAT_LIKE(name)                                                           \
-	EXPORT int name(int dir, const char *path, int flags, ...)                  \
-	{                                                                           \
-		va_list ap;                                                         \
-		mode_t mode;                                                        \
-                                                                                    \
-		va_start(ap, flags);                                                \
-		mode = mode_of(flags, ap);                                          \
-		va_end(ap);                                                         \
+#define OPENAT_LIKE(name)                                                                   \
+	EXPORT int name(int dir, const char *path, int flags, ...)                          \
+	{                                                                                   \
+		va_list ap;                                                                 \
+		mode_t mode;                                                                \
+                                                                                            \
+		va_start(ap, flags);                                                        \
+		mode = mode_of(flags, ap);                                                  \
+		va_end(ap);                                                                 \
 		return fails(OPEN) ? -1 : (int)syscall(SYS_openat, dir, path, flags, mode); \
 	}
 OPEN_LIKE(open)

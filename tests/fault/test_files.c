@@ -25,8 +25,8 @@
 #define CHANNELS_MAX 32
 #define RUNS_MAX     40 /* of one kind; ERGON_SOAK: all */
 
-static const char *const scenarios[] = {"default", "perf-power", "hwmon-zoo", "battery",
-					"intel-gpu", "wrap-in"};
+static const char *const scenarios[] = {"default", "perf-power", "hwmon-zoo",
+					"battery", "intel-gpu",	 "wrap-in"};
 
 struct outcome {
 	uint64_t calls[3]; /* opens, reads, links */
@@ -99,14 +99,15 @@ static void live(const char *name, const struct eg_fault *fault, struct outcome 
  * whose read failed is opened again and then counts from 0; the file that stands for it does not, so
  * it is left out here.
  */
-static void compare(const char *scenario, const char *what, uint64_t nth, const struct outcome *clean,
-		    const struct outcome *o)
+static void compare(const char *scenario, const char *what, uint64_t nth,
+		    const struct outcome *clean, const struct outcome *o)
 {
 	for (size_t i = 0; i < o->n; i++)
 		for (size_t k = 0; k < clean->n; k++)
 			if (strncmp(o->channel[i].name, "perf_rapl/", 10) != 0 &&
 			    strcmp(clean->channel[k].name, o->channel[i].name) == 0 &&
-			    o->channel[i].uj > clean->channel[k].uj + clean->channel[k].uj / 10 + 1000)
+			    o->channel[i].uj >
+				    clean->channel[k].uj + clean->channel[k].uj / 10 + 1000)
 				fail_msg("%s, %s %llu: %s has %.6f J of %.6f J", scenario, what,
 					 (unsigned long long)nth, o->channel[i].name,
 					 (double)o->channel[i].uj / 1e6,
@@ -128,8 +129,10 @@ static void each_fails(void **state)
 			uint64_t step = getenv("ERGON_SOAK") ? 1 : clean.calls[k] / RUNS_MAX + 1;
 
 			for (uint64_t n = 1; n <= clean.calls[k]; n += step) {
-				struct eg_fault f = {.kind = EG_FAULT_ERROR, .on = 1u << k,
-						     .first = n, .count = 1,
+				struct eg_fault f = {.kind = EG_FAULT_ERROR,
+						     .on = 1u << k,
+						     .first = n,
+						     .count = 1,
 						     /* Of reads those that tell no new device. */
 						     .error = errors[runs % (k == 1 ? 2 : 6)]};
 

@@ -110,17 +110,17 @@ static int teardown(void **state)
  * Calls something with an output: on -ENOMEM the output still is what it was and the same call goes
  * well the second time.
  */
-#define TWICE(out, mark, call)                                      \
-	do {                                                        \
-		int r_;                                             \
-                                                                    \
-		memset(&(out), (mark), sizeof(out));                \
-		r_ = (call);                                        \
-		if (r_ == -ENOMEM) {                                \
+#define TWICE(out, mark, call)                                         \
+	do {                                                           \
+		int r_;                                                \
+                                                                       \
+		memset(&(out), (mark), sizeof(out));                   \
+		r_ = (call);                                           \
+		if (r_ == -ENOMEM) {                                   \
 			assert_untouched(&(out), (mark), sizeof(out)); \
-			r_ = (call);                                \
-		}                                                   \
-		assert_int_equal(r_, 0);                            \
+			r_ = (call);                                   \
+		}                                                      \
+		assert_int_equal(r_, 0);                               \
 	} while (0)
 
 static void assert_untouched(const void *p, int mark, size_t n)
@@ -224,7 +224,8 @@ static void each_allocation_fails(void **state)
 			break;
 		runs++;
 	}
-	print_message("# %ld runs, each with one failing allocation of at most %ld\n", runs - 1, most);
+	print_message("# %ld runs, each with one failing allocation of at most %ld\n", runs - 1,
+		      most);
 	assert_true(runs > 100);
 }
 

@@ -118,7 +118,8 @@ static int by_name(const void *a, const void *b)
 /* Applies one change in place; returns the new size. */
 static size_t change(uint8_t *buf, size_t size, const struct input *other, uint64_t *rnd)
 {
-	static const uint8_t special[] = {0, 0xff, 0x7f, 0x80, '\n', ' ', '-', '9', '0', '.', 'e', '<'};
+	static const uint8_t special[] = {0,   0xff, 0x7f, 0x80, '\n', ' ',
+					  '-', '9',  '0',  '.',	 'e',  '<'};
 	size_t at = below(rnd, size), n;
 
 	if (!size)

@@ -6,8 +6,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
-#include <stdatomic.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -576,7 +576,8 @@ static int in_child(ergon_context *ctx, ergon_window *w)
 	if (ergon_window_begin(ctx, "c", NULL) != -ESTALE ||
 	    ergon_window_end(ctx, "w", &res) != -ESTALE || ergon_totals(ctx, &res) != -ESTALE ||
 	    ergon_window_add_units(w, "x", 1) != -ESTALE || ergon_window_peek(w, &res) != -ESTALE ||
-	    ergon_channels(ctx, &channels) != -ESTALE || ergon_diagnostics(ctx, &diags) != -ESTALE ||
+	    ergon_channels(ctx, &channels) != -ESTALE ||
+	    ergon_diagnostics(ctx, &diags) != -ESTALE ||
 	    ergon_channel_read(ctx, "rapl/package-0", &r) != -ESTALE ||
 	    ergon_tracking_start(ctx, NULL, &t) != -ESTALE ||
 	    ergon_backend_select(ctx, "auto") != -ESTALE)
@@ -688,10 +689,20 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(lists_channels), T(windows),	  T(reading),	T(wrap),
-		T(nothing_here),   T(third_party_backend), T(validation), T(threads),
-		T(threads_on_one_name), T(threads_on_backends), T(no_names),
-		T(forked),	   T(without_root), cmocka_unit_test(versions),
+		T(lists_channels),
+		T(windows),
+		T(reading),
+		T(wrap),
+		T(nothing_here),
+		T(third_party_backend),
+		T(validation),
+		T(threads),
+		T(threads_on_one_name),
+		T(threads_on_backends),
+		T(no_names),
+		T(forked),
+		T(without_root),
+		cmocka_unit_test(versions),
 	};
 
 	return cmocka_run_group_tests_name("lib", tests, NULL, NULL);

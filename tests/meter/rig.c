@@ -47,8 +47,8 @@ static uint64_t shown_counter(const struct rig_channel *c, uint64_t t)
 	raw = raw * c->ch.unit_den / c->ch.unit_num;
 	if (c->ch.resolution_uj > 1)
 		raw = floorl(raw / c->ch.resolution_uj) * c->ch.resolution_uj;
-	return c->ch.modulus ? (c->offset + (uint64_t)raw) % c->ch.modulus
-			     : c->offset + (uint64_t)raw;
+	return c->ch.modulus ? (c->offset + (uint64_t)raw) % c->ch.modulus :
+			       c->offset + (uint64_t)raw;
 }
 
 static void rig_drv_read(struct eg_instance *inst, struct eg_sink *sink, struct eg_diags *diags)
@@ -132,9 +132,9 @@ static struct rig_channel *add(struct rig *r, const char *domain, const char *de
 	eg_copy(c->ch.device, sizeof(c->ch.device), device);
 	c->ch.component = component;
 	c->ch.source = EG_SOURCE_RAPL;
-	c->ch.boundary = component == EG_COMPONENT_CHASSIS || component == EG_COMPONENT_PSYS
-				 ? EG_BOUNDARY_NODE
-				 : EG_BOUNDARY_COMPONENT;
+	c->ch.boundary = component == EG_COMPONENT_CHASSIS || component == EG_COMPONENT_PSYS ?
+				 EG_BOUNDARY_NODE :
+				 EG_BOUNDARY_COMPONENT;
 	c->ch.unit_num = c->ch.unit_den = 1;
 	c->ch.max_uw = 750000000;
 	c->ch.part_of = -1;

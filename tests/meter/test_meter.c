@@ -84,7 +84,8 @@ static void windows_sum(void **state)
 
 	rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE,
 		    "idle-active idle=20W active=150W slot=50ms share=0.4 seed=3");
-	rig_gauge(rig, "gpu-0", "gpu-x", EG_COMPONENT_GPU, "sine mean=200W amplitude=100W period=7s");
+	rig_gauge(rig, "gpu-0", "gpu-x", EG_COMPONENT_GPU,
+		  "sine mean=200W amplitude=100W period=7s");
 	rig_open(rig, NULL);
 	assert_int_equal(eg_meter_begin(rig->meter, "all"), 0);
 	assert_int_equal(eg_meter_begin(rig->meter, "0"), 0);
@@ -387,7 +388,8 @@ static void hanging_read(void **state)
 	atomic_store(&rig->hang, 0);
 	for (reads = rig->reads; rig->reads == reads;)
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-	eg_meter_sample(rig->meter, true); /* the late one's reading is in by now, or comes with it */
+	eg_meter_sample(rig->meter,
+			true); /* the late one's reading is in by now, or comes with it */
 	eg_meter_sample(rig->meter, true);
 	rig_at(rig, 30 * SECOND);
 	res = end("again");
@@ -561,9 +563,10 @@ static size_t many_describe(const struct eg_instance *inst, const struct eg_chan
 static void many_read_all(struct eg_instance *inst, struct eg_sink *sink, struct eg_diags *diags)
 {
 	for (size_t i = 0; i < many_read; i++)
-		eg_sink_put(sink, i,
-			    &(struct eg_reading){.raw = (i + 1) * (rig->clock.boot_ns - RIG_T0) / 1000,
-						 .t_ns = rig->clock.boot_ns + i});
+		eg_sink_put(
+			sink, i,
+			&(struct eg_reading){.raw = (i + 1) * (rig->clock.boot_ns - RIG_T0) / 1000,
+					     .t_ns = rig->clock.boot_ns + i});
 }
 
 static void many_close(struct eg_instance *inst)
@@ -881,8 +884,7 @@ static void *watch(void *arg)
 		if (!s)
 			continue;
 		/* A torn snapshot would show channels that do not belong together. */
-		if (s->seq < last || s->channel[0].uj < uj ||
-		    s->channel[0].uj != s->channel[1].uj)
+		if (s->seq < last || s->channel[0].uj < uj || s->channel[0].uj != s->channel[1].uj)
 			atomic_store(&stop, 2);
 		seen += s->seq != last;
 		last = s->seq;
@@ -990,8 +992,8 @@ static struct trial one_window(void)
 
 	rig = rig_new();
 	snprintf(text, sizeof(text), "%s%d", noisy[kind], (int)(uniform() * 1e6));
-	c = gauge ? rig_gauge(rig, "gpu-0", "gpu-x", EG_COMPONENT_GPU, text)
-		  : rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, text);
+	c = gauge ? rig_gauge(rig, "gpu-0", "gpu-x", EG_COMPONENT_GPU, text) :
+		    rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, text);
 	if (gauge && kind == KINDS - 1)
 		step = (uint64_t)(20e6 + uniform() * 55e6);
 	c->gain = gain;
@@ -1062,17 +1064,37 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(counters_exact), T(windows_sum),	T(window_errors),
-		T(thousand_open),  T(vanish_and_return), T(gauge_held), T(gauge_epochs),
-		T(bad_readings),   T(suspend),		T(driver_says),
-		T(late_readings),  T(nothing_known),	T(max_is_inside),
-		T(preempted_is_no_suspend),		T(too_many_channels),
-		T(more_channels_later),			T(tiny_interval),
-		T(huge_interval),  T(name_taken_while_waiting),		T(many_wait),
-		T(hanging_read),   T(hanging_open),	T(boundaries),	T(cross_checks),
-		T(ledger_accounts), T(accounts_of_parts), T(selection),
-		T(selection_misses), T(estimates_need_leave),
-		T(snapshots),	   cmocka_unit_test(honest),
+		T(counters_exact),
+		T(windows_sum),
+		T(window_errors),
+		T(thousand_open),
+		T(vanish_and_return),
+		T(gauge_held),
+		T(gauge_epochs),
+		T(bad_readings),
+		T(suspend),
+		T(driver_says),
+		T(late_readings),
+		T(nothing_known),
+		T(max_is_inside),
+		T(preempted_is_no_suspend),
+		T(too_many_channels),
+		T(more_channels_later),
+		T(tiny_interval),
+		T(huge_interval),
+		T(name_taken_while_waiting),
+		T(many_wait),
+		T(hanging_read),
+		T(hanging_open),
+		T(boundaries),
+		T(cross_checks),
+		T(ledger_accounts),
+		T(accounts_of_parts),
+		T(selection),
+		T(selection_misses),
+		T(estimates_need_leave),
+		T(snapshots),
+		cmocka_unit_test(honest),
 	};
 
 	return cmocka_run_group_tests_name("meter", tests, NULL, NULL);

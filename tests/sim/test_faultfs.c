@@ -70,7 +70,8 @@ static void test_kinds(void **state)
 	assert_int_equal(read_with(&f, 1, NULL), -EIO);
 	f.pattern = "link/v"; /* links are resolved first */
 	assert_int_equal(read_with(&f, 1, NULL), 12345);
-	f = (struct eg_fault){.pattern = "*v", .kind = EG_FAULT_ERROR, .on = EG_FAULT_OPEN, .error = EACCES};
+	f = (struct eg_fault){
+		.pattern = "*v", .kind = EG_FAULT_ERROR, .on = EG_FAULT_OPEN, .error = EACCES};
 	assert_int_equal(read_with(&f, 1, NULL), -EACCES);
 	f = (struct eg_fault){.pattern = "d*", .kind = EG_FAULT_VANISH};
 	assert_int_equal(read_with(&f, 1, NULL), -ENOENT);
@@ -110,7 +111,9 @@ static void test_nth(void **state)
 	assert_int_equal(opens, 3); /* link, d, v */
 	assert_true(reads >= 1);
 	for (uint64_t n = 1; n <= opens + reads; n++) {
-		struct eg_fault f = {.kind = EG_FAULT_ERROR, .error = EMFILE, .count = 1,
+		struct eg_fault f = {.kind = EG_FAULT_ERROR,
+				     .error = EMFILE,
+				     .count = 1,
 				     .on = n <= opens ? EG_FAULT_OPEN : EG_FAULT_READ,
 				     .first = n <= opens ? n : n - opens};
 

@@ -94,8 +94,9 @@ static void follow_check(struct rig *r, size_t i, const struct follow *f, uint64
 	long double shown_uj = (long double)f->units * (long double)c->unit_nj / 1000;
 	long double truth_uj = (long double)eg_sim_true_energy_uj(r->sim, c->id, T0, t_ns) *
 			       (1 + (long double)c->gain_ppm / 1e6L);
-	long double slack = (long double)c->unit_nj / 1000 + 1 +
-			    (long double)eg_power_max_uw(&c->power) * (long double)c->update_ns / 1e9L;
+	long double slack =
+		(long double)c->unit_nj / 1000 + 1 +
+		(long double)eg_power_max_uw(&c->power) * (long double)c->update_ns / 1e9L;
 
 	if (fabsl(shown_uj - truth_uj) > slack)
 		fail_msg("%s: %Lf uJ shown, %Lf true", c->id, shown_uj, truth_uj);
@@ -175,7 +176,8 @@ static void test_events(void **state)
 	assert_true(fd >= 0);
 	assert_int_equal(eg_sim_advance(r.sim, T0 + 6 * S), 0);
 	assert_false(eg_fs_exists(&r.env.fs, "sys/class/powercap/intel-rapl:0"));
-	assert_int_equal(eg_fs_pread_u64(&r.env.fs, fd, &v), -EPROTO); /* no value, never an old one */
+	assert_int_equal(eg_fs_pread_u64(&r.env.fs, fd, &v),
+			 -EPROTO); /* no value, never an old one */
 	eg_fs_close(&r.env.fs, fd);
 	assert_int_equal(eg_sim_advance(r.sim, T0 + 20 * S), 0);
 	assert_in_range(value(&r, 0), 100000000 + 3000000000 - 100, 100000000 + 3000000000);
@@ -189,8 +191,8 @@ static void test_events(void **state)
 	down(&r);
 
 	r = up("no-range");
-	assert_false(eg_fs_exists(&r.env.fs,
-				  "sys/class/powercap/intel-rapl:0/max_energy_range_uj"));
+	assert_false(
+		eg_fs_exists(&r.env.fs, "sys/class/powercap/intel-rapl:0/max_energy_range_uj"));
 	down(&r);
 
 	r = up("suspend");
@@ -248,7 +250,8 @@ static void test_lock_step(void **state)
 			_exit(9);
 		c = eg_clock_file(mine);
 		for (uint64_t i = 1; i <= 200; i++) {
-			if (eg_clock_sleep_until(&c, T0 + i * S) < 0 || eg_clock_ns(&c) != T0 + i * S ||
+			if (eg_clock_sleep_until(&c, T0 + i * S) < 0 ||
+			    eg_clock_ns(&c) != T0 + i * S ||
 			    eg_fs_read_u64(&r.env.fs, eg_sim_path(r.sim, 0), &v) < 0)
 				_exit(8);
 			bad += v != i * 300 * 1000000000ULL / 61035 * 61035 / 1000;
@@ -276,7 +279,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_scenario), cmocka_unit_test(test_day),
-		cmocka_unit_test(test_events), cmocka_unit_test(test_fold),
+		cmocka_unit_test(test_events),	       cmocka_unit_test(test_fold),
 		cmocka_unit_test(test_lock_step),
 	};
 

@@ -43,7 +43,8 @@ static long double numeric(const struct eg_power *p, uint64_t ms0, uint64_t ms1)
 			 c = (uint64_t)(mid + at * 1e6L);
 
 		sum += (5 * eg_power_at_uw(p, a) + 8 * eg_power_at_uw(p, b) +
-			5 * eg_power_at_uw(p, c)) / 18;
+			5 * eg_power_at_uw(p, c)) /
+		       18;
 	}
 	return sum * 1e-9L; /* uW x ms */
 }
@@ -65,7 +66,8 @@ static void test_numeric(void **state)
 {
 	for (size_t i = 0; i < EG_ARRAY_SIZE(functions); i++) {
 		struct eg_power p = parse(functions[i]);
-		long double got = joules(&p, 123 * S / 1000, 15 * S), want = numeric(&p, 123, 15000);
+		long double got = joules(&p, 123 * S / 1000, 15 * S),
+			    want = numeric(&p, 123, 15000);
 
 		/* Points are cut to whole ns: up to 1 ns of slope a piece. */
 		if (fabsl(got - want) > 2e-5L)
@@ -84,8 +86,7 @@ static void test_day(void **state)
 	/* contracts/energy-accounting.md T1, T2. */
 	assert_true(fabsl(joules(&p, 0, 30 * S) - 7909.859317102744L) < 1e-6L);
 	p = parse("bursts base=60W peak=400W period=37ms width=5ms");
-	assert_true(eg_power_energy_fj(&p, 0, 37 * S) ==
-		    (eg_fj)(60 * 37 + 340 * 5) * EG_FJ_PER_J);
+	assert_true(eg_power_energy_fj(&p, 0, 37 * S) == (eg_fj)(60 * 37 + 340 * 5) * EG_FJ_PER_J);
 	/* D8, D9: squares over ten seconds of their own periods. */
 	p = parse("square low=100W high=300W period=4s");
 	assert_true(eg_power_energy_fj(&p, 0, 8 * S) == (eg_fj)1600 * EG_FJ_PER_J);
@@ -129,11 +130,26 @@ static void test_bounds(void **state)
 static void test_bad(void **state)
 {
 	static const char *const bad[] = {
-		"", "red", "300", "sine", "sine mean=10W amplitude=20W period=1s",
-		"sine mean=10W amplitude=2W period=0s", "square low=1W high=2W period=1s duty=2",
-		"bursts base=1W peak=2W period=1s width=2s", "steps", "steps 0s:1W", "steps 1s",
-		"-3W", "1W 2W", "10W noise=11W", "10W colour=red", "idle-active idle=1W active=2W slot=1ms",
-		"ramp from=1W over=1s", "2GW", "nanW", "square low=1W high=2W period=20d",
+		"",
+		"red",
+		"300",
+		"sine",
+		"sine mean=10W amplitude=20W period=1s",
+		"sine mean=10W amplitude=2W period=0s",
+		"square low=1W high=2W period=1s duty=2",
+		"bursts base=1W peak=2W period=1s width=2s",
+		"steps",
+		"steps 0s:1W",
+		"steps 1s",
+		"-3W",
+		"1W 2W",
+		"10W noise=11W",
+		"10W colour=red",
+		"idle-active idle=1W active=2W slot=1ms",
+		"ramp from=1W over=1s",
+		"2GW",
+		"nanW",
+		"square low=1W high=2W period=20d",
 	};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(bad); i++) {
@@ -154,7 +170,7 @@ static void test_bad(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_numeric), cmocka_unit_test(test_day),
+		cmocka_unit_test(test_numeric),	 cmocka_unit_test(test_day),
 		cmocka_unit_test(test_additive), cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_bad),
 	};

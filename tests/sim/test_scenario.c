@@ -89,7 +89,8 @@ static void test_bad(void **state)
 		{"[hwmon 0 fan1]\n", 1, "energyN, powerN or railN"},
 		{"[file ../etc/passwd]\ntext = x\n", 1, "without '..'"},
 		{"[file a/b]\nmode = 0444\n", 0, "text or link"},
-		{"[machine]\nevent = 1s suspend for 5s\nevent = 2s suspend for 1s\n", 3, "while suspended"},
+		{"[machine]\nevent = 1s suspend for 5s\nevent = 2s suspend for 1s\n", 3,
+		 "while suspended"},
 		{"[machine]\nevent = 1s clock-step 5s\n", 2, "clock-step takes"},
 		{"[proc]\nutilization = 2\n", 2, "from 0 to 1"},
 		{"[perf power pkg 0]\nconfig = 2\npower = 1W\n", 1, "needs a section [perf power]"},
@@ -123,8 +124,10 @@ static void test_load(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_shipped), cmocka_unit_test(test_good),
-		cmocka_unit_test(test_bad), cmocka_unit_test(test_load),
+		cmocka_unit_test(test_shipped),
+		cmocka_unit_test(test_good),
+		cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_load),
 	};
 
 	return cmocka_run_group_tests_name("sim-scenario", tests, NULL, NULL);

@@ -27,7 +27,7 @@ static int take_number(const char **s, size_t *n, bool hex, uint32_t *ret)
 	int r;
 
 	for (; len < *n && (*s)[len] != ':' && (*s)[len] != '-'; len++)
-		if (memchr(" \t\r\n", (*s)[len], 4)) /* the parser forgives them, a name has none */
+		if (strchr(" \t\r\n", (*s)[len])) /* the parser forgives them, a name has none */
 			return -EINVAL;
 	r = hex ? eg_parse_hex(*s, len, &v) : eg_parse_u64(*s, len, &v);
 	if (r < 0 || v > EG_RAPL_NUMBER_MAX)
