@@ -738,22 +738,28 @@ static void spread_state(struct eg_meter *m, const struct slot *s)
 		}
 }
 
-/* How long the machine has slept so far, and the time now. Two clocks are read one after the other:
- * a thread that is put off in between (a throttled container) would see a sleep that never was, so
- * it reads again. */
-static uint64_t suspended_ns(const struct eg_meter *m, uint64_t *ret_now_ns)
+/*
+ * How long the machine has slept so far, and the time now. Two clocks are read one after the other:
+ * a thread that is put off in between (a throttled container) would see a sleep that never was. So
+ * where they are further apart than the last time they are read again.
+ */
+static uint64_t suspended_ns(struct eg_meter *m, uint64_t *ret_now_ns)
 {
 	const struct eg_clock *clock = &m->env->clock;
-	uint64_t before = eg_clock_awake_ns(clock), boot, awake;
+	uint64_t before = eg_clock_awake_ns(clock), boot = eg_clock_ns(clock), awake;
 
-	for (int tries = 0;; tries++, before = awake) {
-		boot = eg_clock_ns(clock);
+	for (int tries = 0; tries < 10 && boot > before &&
+			    boot - before >= m->slept_ns + EG_NSEC_PER_MSEC; tries++) {
 		awake = eg_clock_awake_ns(clock);
-		if (awake - before < EG_NSEC_PER_MSEC || tries == 10) {
-			*ret_now_ns = boot;
-			return boot > before ? boot - before : 0;
+		if (awake - before < EG_NSEC_PER_MSEC) {
+			m->slept_ns = boot - before;
+			break;
 		}
+		before = awake;
+		boot = eg_clock_ns(clock);
 	}
+	*ret_now_ns = boot;
+	return boot > before ? boot - before : 0;
 }
 
 static void take_batch(struct eg_meter *m, struct slot *s)
@@ -854,7 +860,6 @@ static void publish(struct eg_meter *m)
 	s = &m->snapshot[i];
 	s->seq = ++m->seq;
 	s->t_ns = m->last_sample_ns;
-	s->unix_ns = eg_clock_unix_ns(&m->env->clock);
 	for (size_t k = 0; k < m->n; k++) {
 		const struct eg_track *t = &m->track[k];
 

@@ -103,7 +103,7 @@ struct eg_snapshot_channel {
 	enum eg_status status;
 };
 struct eg_snapshot {
-	uint64_t seq, t_ns, unix_ns;
+	uint64_t seq, t_ns;
 	size_t n;
 	struct eg_snapshot_channel *channel;
 };

@@ -98,6 +98,7 @@ struct eg_meter {
 	struct window *windows;
 	size_t n_windows;
 	uint64_t last_sample_ns;
+	uint64_t slept_ns; /* the machine, when it was last seen to */
 	uint64_t ticket; /* of the last sample begun */
 
 	bool has_sampler, quit;
