@@ -66,21 +66,21 @@ struct eg_clock eg_clock_system(void)
 
 static uint64_t manual_boot(void *ctx)
 {
-	return ((struct eg_manual_clock *)ctx)->boot_ns;
+	return __atomic_load_n(&((struct eg_manual_clock *)ctx)->boot_ns, __ATOMIC_RELAXED);
 }
 
 static uint64_t manual_awake(void *ctx)
 {
 	const struct eg_manual_clock *m = ctx;
 
-	return m->boot_ns - m->suspended_ns;
+	return manual_boot(ctx) - __atomic_load_n(&m->suspended_ns, __ATOMIC_RELAXED);
 }
 
 static uint64_t manual_unix(void *ctx)
 {
 	const struct eg_manual_clock *m = ctx;
 
-	return m->unix_base_ns + m->boot_ns;
+	return m->unix_base_ns + manual_boot(ctx);
 }
 
 static int manual_sleep(void *ctx, uint64_t t_ns)

@@ -116,8 +116,10 @@ void lab_at(struct lab *l, uint64_t t_ns)
 	if (t_ns <= lab_now(l))
 		return;
 	assert_int_equal(eg_sim_advance(l->sim, LAB_T0 + t_ns), 0);
-	l->clock.boot_ns = LAB_T0 + t_ns;
-	l->clock.suspended_ns = eg_scenario_suspended_ns(l->sc, t_ns);
+	/* A worker that hangs may look at the clock at any time. */
+	__atomic_store_n(&l->clock.boot_ns, LAB_T0 + t_ns, __ATOMIC_RELAXED);
+	__atomic_store_n(&l->clock.suspended_ns, eg_scenario_suspended_ns(l->sc, t_ns),
+			 __ATOMIC_RELAXED);
 	l->clock.unix_base_ns =
 		1700000000 * SECOND + (uint64_t)eg_scenario_clock_step_ns(l->sc, t_ns);
 }
