@@ -13,11 +13,11 @@
 #include "core/channel.h"
 
 enum eg_role {
-	EG_ROLE_TOTAL,	   /* counted */
-	EG_ROLE_PART,	   /* inside a counted channel */
+	EG_ROLE_TOTAL,	    /* counted */
+	EG_ROLE_PART,	    /* inside a counted channel */
 	EG_ROLE_CROSSCHECK, /* the same account as a counted channel, by another interface */
-	EG_ROLE_OTHER,	   /* another boundary or unknown extent: shown beside, never added */
-	EG_ROLE_UNUSABLE,  /* no valid reading in the window */
+	EG_ROLE_OTHER,	    /* another boundary or unknown extent: shown beside, never added */
+	EG_ROLE_UNUSABLE,   /* no valid reading in the window */
 };
 
 struct eg_boundary_in {

@@ -11,10 +11,10 @@
 
 #include "core/vocab.h"
 
-#define EG_CHANNEL_NAME_MAX   96
-#define EG_DEVICE_MAX	      96
-#define EG_ORIGIN_MAX	      256
-#define EG_CHANNELS_MAX	      512 /* channels of one context */
+#define EG_CHANNEL_NAME_MAX 96
+#define EG_DEVICE_MAX	    96
+#define EG_ORIGIN_MAX	    256
+#define EG_CHANNELS_MAX	    512 /* channels of one context */
 
 /*
  * Accuracy class of an interface (contracts/measurement.md Part 5): the half-width of the 95 %
@@ -35,8 +35,8 @@ struct eg_channel {
 	 * and only one of them is counted.
 	 */
 	char device[EG_DEVICE_MAX];
-	char label[64];		     /* for people: "Xeon 8280", "NVIDIA H200", sensor label; or "" */
-	char origin[EG_ORIGIN_MAX];  /* where it came from: path below the root, or symbol */
+	char label[64]; /* for people: "Xeon 8280", "NVIDIA H200", sensor label; or "" */
+	char origin[EG_ORIGIN_MAX]; /* where it came from: path below the root, or symbol */
 	enum eg_component component;
 	enum eg_source source;
 	enum eg_boundary boundary;
@@ -46,12 +46,12 @@ struct eg_channel {
 	uint64_t unit_num, unit_den;
 	/* Counter wraps at this many raw units; 0 = 64-bit or undeclared: a step back is a reset. */
 	uint64_t modulus;
-	bool zero_based;	 /* counts from 0 after a reset (since driver load) */
-	bool integrated_gpu;	 /* gpu that draws from its package (APU, iGPU): a part of it */
-	uint64_t resolution_uj;	 /* smallest step, rounded up; 0 for gauges */
-	uint64_t update_ns;	 /* the sensor refreshes this often; 0 unknown (taken as 0) */
-	uint64_t max_uw;	 /* highest power it can plausibly show; never 0 */
-	uint64_t guard_ns;	 /* core must read it at least this often; 0 = from modulus alone */
+	bool zero_based;	/* counts from 0 after a reset (since driver load) */
+	bool integrated_gpu;	/* gpu that draws from its package (APU, iGPU): a part of it */
+	uint64_t resolution_uj; /* smallest step, rounded up; 0 for gauges */
+	uint64_t update_ns;	/* the sensor refreshes this often; 0 unknown (taken as 0) */
+	uint64_t max_uw;	/* highest power it can plausibly show; never 0 */
+	uint64_t guard_ns;	/* core must read it at least this often; 0 = from modulus alone */
 	/*
 	 * Index within the same driver of a channel that contains this one although components do
 	 * not say so (VDD_IN contains the other Jetson rails); -1 none.

@@ -23,7 +23,7 @@
 
 typedef unsigned __int128 u128;
 
-#define SUSPEND_MIN_NS 100000000 /* boot and awake clock are read one after the other */
+#define SUSPEND_MIN_NS	  100000000 /* boot and awake clock are read one after the other */
 /* A 64-bit counter of a sensor that does not say how often it refreshes may show so much time at
  * once. One that wraps has to say it: there such slack could hide a wrap. */
 #define UNKNOWN_UPDATE_NS EG_NSEC_PER_SEC

@@ -22,10 +22,10 @@ struct eg_counter {
 };
 
 enum eg_counter_event {
-	EG_COUNTER_FIRST,	/* baseline taken, no energy */
-	EG_COUNTER_STEP,	/* energy */
-	EG_COUNTER_WRAP,	/* energy, across one wrap */
-	EG_COUNTER_RESET,	/* baseline taken again; uj is what a zero-based counter shows since */
+	EG_COUNTER_FIRST, /* baseline taken, no energy */
+	EG_COUNTER_STEP,  /* energy */
+	EG_COUNTER_WRAP,  /* energy, across one wrap */
+	EG_COUNTER_RESET, /* baseline taken again; uj is what a zero-based counter shows since */
 	EG_COUNTER_AMBIGUOUS,	/* more wraps than can be known: gap, baseline taken again */
 	EG_COUNTER_IMPLAUSIBLE, /* forward by more than max_uw allows: gap, baseline taken again */
 	EG_COUNTER_OLD,		/* not newer than the last reading: ignored */

@@ -60,9 +60,9 @@ struct eg_driver {
 	const char *name;
 	const char *summary; /* one line: what it measures, by which interface */
 	enum eg_source source;
-	enum eg_maturity maturity;  /* the best it was shown on: simulation, fake, real hardware */
-	uint64_t blocking_ns;	    /* longest time read() may take; > 5 ms runs on a worker */
-	bool estimator;		    /* makes estimates: opened only where they are allowed */
+	enum eg_maturity maturity; /* the best it was shown on: simulation, fake, real hardware */
+	uint64_t blocking_ns;	   /* longest time read() may take; > 5 ms runs on a worker */
+	bool estimator;		   /* makes estimates: opened only where they are allowed */
 	const struct eg_option *options; /* ends with name NULL; may be NULL */
 	/*
 	 * Cheap: is this interface here? 0 yes; -ENODEV no such hardware, -ENOENT library or folder

@@ -33,8 +33,7 @@ static uint64_t trapezoid(uint64_t p0_uw, uint64_t p1_uw, uint64_t dt_ns, uint64
 static enum eg_integrate_event break_between(const struct eg_integrator *it,
 					     const struct eg_reading *reading, uint64_t awake_ns)
 {
-	__int128 slept =
-		(__int128)(reading->t_ns - it->t_ns) - ((__int128)awake_ns - it->awake_ns);
+	__int128 slept = (__int128)(reading->t_ns - it->t_ns) - ((__int128)awake_ns - it->awake_ns);
 
 	if (slept > SUSPEND_MIN_NS)
 		return EG_INTEGRATE_SUSPEND;

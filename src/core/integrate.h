@@ -22,9 +22,8 @@ struct eg_integrate_config {
 	uint64_t hold_max_ns; /* default 60 s */
 	uint64_t interval_ns; /* of sampling; 0 unknown */
 };
-#define EG_INTEGRATE_DEFAULTS                                   \
-	((struct eg_integrate_config){.gap_ns = 10000000000ULL, \
-				      .hold_max_ns = 60000000000ULL})
+#define EG_INTEGRATE_DEFAULTS \
+	((struct eg_integrate_config){.gap_ns = 10000000000ULL, .hold_max_ns = 60000000000ULL})
 
 struct eg_integrator {
 	uint64_t uw, t_ns, awake_ns;
@@ -36,9 +35,9 @@ struct eg_integrator {
 enum eg_integrate_event {
 	EG_INTEGRATE_FIRST,
 	EG_INTEGRATE_STEP,
-	EG_INTEGRATE_HELD,    /* est_uj set; gap_ns is what lies beyond hold_max */
-	EG_INTEGRATE_BAD,     /* this reading or the one before is no power */
-	EG_INTEGRATE_CEILING, /* this reading is above max_uw (treated as bad) */
+	EG_INTEGRATE_HELD,     /* est_uj set; gap_ns is what lies beyond hold_max */
+	EG_INTEGRATE_BAD,      /* this reading or the one before is no power */
+	EG_INTEGRATE_CEILING,  /* this reading is above max_uw (treated as bad) */
 	EG_INTEGRATE_REPLACED, /* same time */
 	EG_INTEGRATE_OLD,
 	EG_INTEGRATE_SUSPEND,

@@ -20,7 +20,7 @@
 #include "core/meter_internal.h"
 
 #define FAST_NS	    (5 * EG_NSEC_PER_MSEC)
-#define PAUSE_NS    (50 * 1000) /* of the sampling thread, at least */
+#define PAUSE_NS    (50 * 1000)		   /* of the sampling thread, at least */
 #define PATIENCE_NS (5 * EG_NSEC_PER_MSEC) /* with one opening before another thread goes on */
 
 /* ---- waiting in real time ---- */
@@ -214,7 +214,8 @@ static bool run_openings(struct eg_meter *m, struct openings *all)
 			}
 			break;
 		}
-		timeout = pthread_cond_timedwait(&all->cond, &all->lock, rest ? &turn : &until) != 0 &&
+		timeout = pthread_cond_timedwait(&all->cond, &all->lock, rest ? &turn : &until) !=
+				  0 &&
 			  !rest;
 	}
 	all->next = all->n; /* what comes back late takes no other */
@@ -400,8 +401,8 @@ static int make_accounts(struct eg_meter *m)
 		/* Rails of one device overlap as they like: they have no account. */
 		if (m->role[i].role == EG_ROLE_CROSSCHECK || ch->component == EG_COMPONENT_RAIL)
 			continue;
-		m->account[i] = eg_ledger_account(m->ledger, ch->device, ch->component,
-						  ch->provenance);
+		m->account[i] =
+			eg_ledger_account(m->ledger, ch->device, ch->component, ch->provenance);
 		m->est_account[i] = eg_ledger_account(m->ledger, ch->device, ch->component,
 						      EG_PROVENANCE_ESTIMATED);
 		if (m->account[i] < 0 || m->est_account[i] < 0)
@@ -748,8 +749,9 @@ static uint64_t suspended_ns(struct eg_meter *m, uint64_t *ret_now_ns)
 	const struct eg_clock *clock = &m->env->clock;
 	uint64_t before = eg_clock_awake_ns(clock), boot = eg_clock_ns(clock), awake;
 
-	for (int tries = 0; tries < 10 && boot > before &&
-			    boot - before >= m->slept_ns + EG_NSEC_PER_MSEC; tries++) {
+	for (int tries = 0;
+	     tries < 10 && boot > before && boot - before >= m->slept_ns + EG_NSEC_PER_MSEC;
+	     tries++) {
 		awake = eg_clock_awake_ns(clock);
 		if (awake - before < EG_NSEC_PER_MSEC) {
 			m->slept_ns = boot - before;
@@ -863,10 +865,14 @@ static void publish(struct eg_meter *m)
 	for (size_t k = 0; k < m->n; k++) {
 		const struct eg_track *t = &m->track[k];
 
-		s->channel[k] = (struct eg_snapshot_channel){
-			.uj = t->uj, .est_uj = t->est_uj, .gap_ns = t->gap_ns,
-			.samples = t->samples, .t_ns = t->ok_t_ns, .uw = t->uw,
-			.have_uw = t->have_uw, .status = t->status};
+		s->channel[k] = (struct eg_snapshot_channel){.uj = t->uj,
+							     .est_uj = t->est_uj,
+							     .gap_ns = t->gap_ns,
+							     .samples = t->samples,
+							     .t_ns = t->ok_t_ns,
+							     .uw = t->uw,
+							     .have_uw = t->have_uw,
+							     .status = t->status};
 	}
 	atomic_store(&m->newest, i);
 }
@@ -965,8 +971,9 @@ static void *sampling_thread(void *arg)
 			now = eg_clock_ns(&m->env->clock);
 		}
 		/* Also where a sample takes longer than the interval, others get their turn. */
-		until = after(now + PAUSE_NS < m->last_sample_ns + step
-				      ? m->last_sample_ns + step - now : PAUSE_NS);
+		until = after(now + PAUSE_NS < m->last_sample_ns + step ?
+				      m->last_sample_ns + step - now :
+				      PAUSE_NS);
 		pthread_cond_timedwait(&m->done, &m->lock, &until);
 	}
 	pthread_mutex_unlock(&m->lock);

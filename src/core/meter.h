@@ -119,19 +119,19 @@ int eg_meter_accounts(struct eg_meter *m, struct eg_account **ret, size_t *ret_n
 /* ---- Windows: named, independent, nested and overlapping as they like. ---- */
 
 struct eg_result_channel {
-	const struct eg_channel *ch;	 /* borrowed from the meter */
+	const struct eg_channel *ch; /* borrowed from the meter */
 	const struct eg_driver *driver;
-	const char *name;		 /* "DRIVER/DOMAIN", borrowed */
+	const char *name; /* "DRIVER/DOMAIN", borrowed */
 	enum eg_role role;
-	int32_t of;			 /* index of the counted channel, or -1 */
-	int32_t part_of;		 /* index of the channel its driver puts it in, or -1 */
-	const char *why;		 /* static text or NULL */
-	bool has_value;			 /* false: no good reading in the window; no joules then */
-	enum eg_provenance provenance;	 /* weakest in it */
-	uint64_t uj;			 /* measured or modeled; without est_uj */
-	uint64_t est_uj;		 /* held */
+	int32_t of;		       /* index of the counted channel, or -1 */
+	int32_t part_of;	       /* index of the channel its driver puts it in, or -1 */
+	const char *why;	       /* static text or NULL */
+	bool has_value;		       /* false: no good reading in the window; no joules then */
+	enum eg_provenance provenance; /* weakest in it */
+	uint64_t uj;		       /* measured or modeled; without est_uj */
+	uint64_t est_uj;	       /* held */
 	struct eg_uncertainty uncertainty;
-	double mean_w, max_w;		 /* NaN where unknown */
+	double mean_w, max_w; /* NaN where unknown */
 	uint64_t samples, gap_ns, longest_dt_ns, wraps, resets, bad;
 	uint32_t flags;
 };
@@ -143,16 +143,16 @@ struct eg_result_units {
 
 struct eg_result {
 	char name[EG_WINDOW_NAME_MAX];
-	uint64_t begin_ns, end_ns;	/* interval clock */
+	uint64_t begin_ns, end_ns; /* interval clock */
 	uint64_t begin_unix_ns, end_unix_ns;
 	uint64_t seconds_ns;
 	bool has_total;
-	uint64_t total_uj;		/* with held energy of the counted channels */
-	uint64_t total_est_uj;		/* the held part of it */
+	uint64_t total_uj;     /* with held energy of the counted channels */
+	uint64_t total_est_uj; /* the held part of it */
 	struct eg_uncertainty total_uncertainty;
 	enum eg_provenance total_provenance;
 	double total_mean_w, total_max_w; /* NaN where unknown */
-	uint32_t flags;			/* union over counted channels, and the window's own */
+	uint32_t flags;			  /* union over counted channels, and the window's own */
 	size_t n;
 	struct eg_result_channel *channel;
 	size_t n_units;

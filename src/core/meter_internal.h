@@ -26,9 +26,9 @@ struct slot {
 	const struct eg_driver *drv;
 	struct eg_instance *inst;
 	unsigned rank;
-	size_t n;	  /* channels of the instance */
-	int32_t *track;	  /* of each channel: index in m->track, -1 not selected */
-	bool slow;	  /* has a worker */
+	size_t n;	/* channels of the instance */
+	int32_t *track; /* of each channel: index in m->track, -1 not selected */
+	bool slow;	/* has a worker */
 
 	/* The worker's side. `asked`, `answered`, `busy`, `late` are under m->lock. */
 	pthread_t thread;
@@ -56,7 +56,7 @@ struct mark {
 	double celsius;
 	uint64_t max_uw; /* highest power seen inside */
 	bool have_max;
-	uint64_t ok_ns;	/* of the reading that it stands on */
+	uint64_t ok_ns;	      /* of the reading that it stands on */
 	uint64_t first_ok_ns; /* where the mark was taken again; 0 it was not */
 	uint64_t longest_dt_ns;
 	uint32_t flags; /* union of the driver's flags inside */
@@ -90,7 +90,7 @@ struct eg_meter {
 	struct eg_ledger *ledger;
 	struct eg_diags diags;
 	uint64_t guard_ns;
-	bool abandoned; /* a driver hangs: its memory, and so ours, can never be freed */
+	bool abandoned;	   /* a driver hangs: its memory, and so ours, can never be freed */
 	void *left_behind; /* the openings with the one that hangs */
 
 	pthread_mutex_t lock;
@@ -99,7 +99,7 @@ struct eg_meter {
 	size_t n_windows;
 	uint64_t last_sample_ns;
 	uint64_t slept_ns; /* the machine, when it was last seen to */
-	uint64_t ticket; /* of the last sample begun */
+	uint64_t ticket;   /* of the last sample begun */
 
 	bool has_sampler, quit;
 	pthread_t sampler;

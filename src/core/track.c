@@ -196,6 +196,5 @@ bool eg_track_feed(struct eg_track *t, const struct eg_integrate_config *cfg,
 		t->failed++;
 		return false;
 	}
-	return gauge ? feed_gauge(t, cfg, r, awake_ns, diags)
-		     : feed_counter(t, r, awake_ns, diags);
+	return gauge ? feed_gauge(t, cfg, r, awake_ns, diags) : feed_counter(t, r, awake_ns, diags);
 }

@@ -14,24 +14,24 @@
 struct eg_track {
 	const struct eg_channel *ch;
 	const struct eg_driver *driver;
-	unsigned rank;		   /* order of the driver: lower wins within an account */
-	int32_t part_of;	   /* index among the meter's tracks, or -1 */
+	unsigned rank;	 /* order of the driver: lower wins within an account */
+	int32_t part_of; /* index among the meter's tracks, or -1 */
 	struct eg_counter counter;
 	struct eg_integrator integrator;
 
 	/* Totals since open; never fall. */
 	uint64_t uj, est_uj, gap_ns;
 	uint64_t samples, bad, wraps, resets, gaps, held, suspends, ceilings, failed;
-	uint64_t longest_dt_ns;	   /* between two good readings; windows reset it as they look */
-	double p2s;		   /* sum of W^2 s */
-	uint64_t p_ns;		   /* time behind it */
+	uint64_t longest_dt_ns; /* between two good readings; windows reset it as they look */
+	double p2s;		/* sum of W^2 s */
+	uint64_t p_ns;		/* time behind it */
 	/*
 	 * How the samples of a gauge differ: sums of (step x dt)^2 in J^2, and of the squared
 	 * differences to the last and to the last but one, in W^2, with their numbers.
 	 */
 	double step2_j2, d1_w2, d2_w2;
 	uint64_t n_d1, n_d2;
-	uint64_t before_uw;	   /* the last but one */
+	uint64_t before_uw; /* the last but one */
 	bool have_before;
 
 	/* The last reading, and the last one that was a value. */
@@ -47,8 +47,8 @@ struct eg_track {
 	uint64_t anchor_uj, anchor_t_ns;
 	bool anchored;
 
-	uint32_t flags;	    /* EG_FLAG bits the driver reports now */
-	double celsius;	    /* of the device at the last read; NaN unknown */
+	uint32_t flags; /* EG_FLAG bits the driver reports now */
+	double celsius; /* of the device at the last read; NaN unknown */
 };
 
 /* Shortest time over which power is derived from a counter: ten of its steps in time, >= 10 ms. */

@@ -20,15 +20,15 @@
 
 /* What happened in a window on one channel; differences of a track between its ends. */
 struct eg_window_facts {
-	uint64_t uj, est_uj;	/* measured and held energy */
-	uint64_t seconds_ns;	/* length of the window */
+	uint64_t uj, est_uj; /* measured and held energy */
+	uint64_t seconds_ns; /* length of the window */
 	uint64_t gap_ns;
 	uint64_t samples;
-	double step_var_j2;	/* variance of the integration of samples of a gauge, J^2 */
-	double edge_w;		/* power that may have been flowing at the edges: the larger of the
+	double step_var_j2; /* variance of the integration of samples of a gauge, J^2 */
+	double edge_w;	    /* power that may have been flowing at the edges: the larger of the
 				   window's rms power and the last known power before it, W */
-	double skew_j;		/* edge_w x (time between the readings - length of the window), J */
-	double edge_step_w;	/* |power at end - power at begin| of a gauge, W */
+	double skew_j;	    /* edge_w x (time between the readings - length of the window), J */
+	double edge_step_w; /* |power at end - power at begin| of a gauge, W */
 };
 
 struct eg_uncertainty {

@@ -7,17 +7,17 @@
 #define WORD(id, word, help) word,
 #define HELP(id, word, help) help,
 
-#define WORDS(fn, type, table)                                               \
-	const char *fn(type v)                                               \
-	{                                                                    \
-		static const char *const text[] = {table(WORD)};             \
-		return (unsigned)v < EG_ARRAY_SIZE(text) ? text[v] : "?";    \
+#define WORDS(fn, type, table)                                            \
+	const char *fn(type v)                                            \
+	{                                                                 \
+		static const char *const text[] = {table(WORD)};          \
+		return (unsigned)v < EG_ARRAY_SIZE(text) ? text[v] : "?"; \
 	}
-#define HELPS(fn, type, table)                                               \
-	const char *fn(type v)                                               \
-	{                                                                    \
-		static const char *const text[] = {table(HELP)};             \
-		return (unsigned)v < EG_ARRAY_SIZE(text) ? text[v] : "?";    \
+#define HELPS(fn, type, table)                                            \
+	const char *fn(type v)                                            \
+	{                                                                 \
+		static const char *const text[] = {table(HELP)};          \
+		return (unsigned)v < EG_ARRAY_SIZE(text) ? text[v] : "?"; \
 	}
 
 WORDS(eg_component_word, enum eg_component, EG_COMPONENTS)

@@ -11,10 +11,10 @@
 
 #include "core/meter_internal.h"
 
-#define SHORT_NS (10 * EG_NSEC_PER_SEC)
-#define FEW_SAMPLES 10
+#define SHORT_NS      (10 * EG_NSEC_PER_SEC)
+#define FEW_SAMPLES   10
 #define DRIFT_CELSIUS 10.0
-#define ENOUGH_STEPS 8 /* of a gauge, to tell how its samples hang together */
+#define ENOUGH_STEPS  8 /* of a gauge, to tell how its samples hang together */
 
 /* FNV-1a; only to find a name among thousands without comparing each. */
 static uint64_t hash_name(const char *s)
@@ -44,16 +44,27 @@ static uint64_t edge_slack_ns(const struct eg_channel *ch)
 
 static void set_mark(struct mark *k, const struct eg_track *t, uint64_t begin_ns)
 {
-	*k = (struct mark){.uj = t->uj, .est_uj = t->est_uj, .gap_ns = t->gap_ns,
-			   .samples = t->samples, .bad = t->bad, .wraps = t->wraps,
+	*k = (struct mark){.uj = t->uj,
+			   .est_uj = t->est_uj,
+			   .gap_ns = t->gap_ns,
+			   .samples = t->samples,
+			   .bad = t->bad,
+			   .wraps = t->wraps,
 			   .resets = t->resets,
-			   .suspends = t->suspends, .ceilings = t->ceilings,
-			   .step2_j2 = t->step2_j2, .d1_w2 = t->d1_w2, .d2_w2 = t->d2_w2,
-			   .n_d1 = t->n_d1, .n_d2 = t->n_d2, .p2s = t->p2s, .p_ns = t->p_ns,
-			   .based = t->samples &&
-				    t->ok_t_ns + edge_slack_ns(t->ch) >= begin_ns,
+			   .suspends = t->suspends,
+			   .ceilings = t->ceilings,
+			   .step2_j2 = t->step2_j2,
+			   .d1_w2 = t->d1_w2,
+			   .d2_w2 = t->d2_w2,
+			   .n_d1 = t->n_d1,
+			   .n_d2 = t->n_d2,
+			   .p2s = t->p2s,
+			   .p_ns = t->p_ns,
+			   .based = t->samples && t->ok_t_ns + edge_slack_ns(t->ch) >= begin_ns,
 			   .ok_ns = t->ok_t_ns,
-			   .uw = t->uw, .have_uw = t->have_uw, .celsius = t->celsius,
+			   .uw = t->uw,
+			   .have_uw = t->have_uw,
+			   .celsius = t->celsius,
 			   .flags = t->flags};
 }
 
@@ -188,8 +199,8 @@ static uint32_t channel_flags(const struct eg_track *t, const struct mark *k,
 	if (seconds_ns < t->ch->update_ns)
 		f |= EG_FLAG_BIT(EG_FLAG_BELOW_PERIOD);
 	if (gauge && c->samples < FEW_SAMPLES)
-		f |= EG_FLAG_BIT(t->ch->source == EG_SOURCE_NVML ? EG_FLAG_NVML_FEW
-								 : EG_FLAG_FEW_SAMPLES);
+		f |= EG_FLAG_BIT(t->ch->source == EG_SOURCE_NVML ? EG_FLAG_NVML_FEW :
+								   EG_FLAG_FEW_SAMPLES);
 	if (c->gap_ns)
 		f |= EG_FLAG_BIT(EG_FLAG_GAP);
 	if (c->resets)
@@ -273,14 +284,21 @@ static void fill_channel(const struct eg_meter *m, const struct window *w, size_
 	struct eg_window_facts facts;
 	double mean_w;
 
-	*c = (struct eg_result_channel){
-		.ch = t->ch, .driver = t->driver, .name = m->name[i], .of = -1,
-		.part_of = t->part_of,
-		.provenance = t->ch->provenance, .mean_w = NAN, .max_w = NAN,
-		.uj = t->uj - k->uj, .est_uj = t->est_uj - k->est_uj,
-		.samples = t->samples - k->samples, .wraps = t->wraps - k->wraps,
-		.resets = t->resets - k->resets, .bad = t->bad - k->bad,
-		.longest_dt_ns = k->longest_dt_ns};
+	*c = (struct eg_result_channel){.ch = t->ch,
+					.driver = t->driver,
+					.name = m->name[i],
+					.of = -1,
+					.part_of = t->part_of,
+					.provenance = t->ch->provenance,
+					.mean_w = NAN,
+					.max_w = NAN,
+					.uj = t->uj - k->uj,
+					.est_uj = t->est_uj - k->est_uj,
+					.samples = t->samples - k->samples,
+					.wraps = t->wraps - k->wraps,
+					.resets = t->resets - k->resets,
+					.bad = t->bad - k->bad,
+					.longest_dt_ns = k->longest_dt_ns};
 	c->has_value = k->based && c->samples > 0;
 	edges = open_edges_ns(t, k, w->begin_ns, end_ns);
 	c->gap_ns = EG_MIN(inner_gap + edges, seconds_ns);
@@ -299,11 +317,15 @@ static void fill_channel(const struct eg_meter *m, const struct window *w, size_
 		c->mean_w = mean_w;
 	c->max_w = k->have_max ? fmax((double)k->max_uw / 1e6, mean_w) : c->mean_w;
 	facts = (struct eg_window_facts){
-		.uj = c->uj, .est_uj = c->est_uj, .seconds_ns = seconds_ns, .gap_ns = c->gap_ns,
-		.samples = c->samples, .step_var_j2 = sampling_variance_j2(t, k, (double)covered / 1e9),
+		.uj = c->uj,
+		.est_uj = c->est_uj,
+		.seconds_ns = seconds_ns,
+		.gap_ns = c->gap_ns,
+		.samples = c->samples,
+		.step_var_j2 = sampling_variance_j2(t, k, (double)covered / 1e9),
 		.edge_w = edge_watts(t, k, mean_w, seconds_ns),
-		.edge_step_w = k->have_uw && t->have_uw
-				       ? fabs((double)t->uw - (double)k->uw) / 1e6 : 0};
+		.edge_step_w =
+			k->have_uw && t->have_uw ? fabs((double)t->uw - (double)k->uw) / 1e6 : 0};
 	facts.skew_j = facts.edge_w * fabs((double)span + (double)edges - (double)seconds_ns) / 1e9;
 	eg_uncertainty_channel(t->ch, &facts, &c->uncertainty);
 }
@@ -338,10 +360,11 @@ static int reduce(const struct eg_meter *m, struct eg_result *res)
 		const struct eg_result_channel *c = &res->channel[i];
 		bool hole = c->gap_ns > 0;
 
-		in[i] = (struct eg_boundary_in){
-			.ch = c->ch, .rank = m->track[i].rank + (hole ? 1000 : 0),
-			.usable = c->has_value && !(hole && is_wide(c->ch->component)),
-			.part_of = c->part_of};
+		in[i] = (struct eg_boundary_in){.ch = c->ch,
+						.rank = m->track[i].rank + (hole ? 1000 : 0),
+						.usable = c->has_value &&
+							  !(hole && is_wide(c->ch->component)),
+						.part_of = c->part_of};
 	}
 	eg_boundary_reduce(in, res->n, out);
 	/* A hole in the only channel there is: it is the total all the same, and flagged. */
@@ -381,8 +404,7 @@ static void cross_check(struct eg_meter *m, struct eg_result *res)
 		eg_diag_add(&m->diags, EG_DIAG_CROSSCHECK, c->driver->name, c->ch->domain,
 			    "find out which is right before you rely on either",
 			    "%s says %.3f J, %s says %.3f J; joint uncertainty %.3f J", c->name,
-			    (double)c->uj / 1e6, p->name, (double)p->uj / 1e6,
-			    (double)joint / 1e6);
+			    (double)c->uj / 1e6, p->name, (double)p->uj / 1e6, (double)joint / 1e6);
 	}
 }
 
@@ -434,9 +456,9 @@ static int fill_total(struct eg_meter *m, const struct window *w, struct eg_resu
 	eg_uncertainty_total(ch, items, n, &res->total_uncertainty);
 	res->total_max_w = NAN;
 	if (res->has_total && as_planned)
-		res->total_max_w = w->have_max_total
-					   ? fmax((double)w->max_total_uw / 1e6, res->total_mean_w)
-					   : res->total_mean_w;
+		res->total_max_w = w->have_max_total ?
+					   fmax((double)w->max_total_uw / 1e6, res->total_mean_w) :
+					   res->total_mean_w;
 	return 0;
 }
 
