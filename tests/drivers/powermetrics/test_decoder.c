@@ -94,8 +94,8 @@ static void absent(void **state)
 		"<integer>5</integer>",
 		"<key>clusters</key><array><dict><key>cpu_energy</key><integer>5</integer></dict></array>",
 		"<key>inner</key><dict><key>cpu_energy</key><integer>5</integer></dict>",
-		"<key>cpu_energy_that_is_a_longer_key_than_any_key_of_interest_could_ever_be_here</key>"
-		"<integer>5</integer>",
+		("<key>cpu_energy_that_is_a_longer_key_than_any_key_of_interest_could_ever_be_here"
+		 "</key><integer>5</integer>"),
 		"",
 	};
 
