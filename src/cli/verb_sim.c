@@ -514,7 +514,7 @@ static int truth_json(struct eg_strbuf *out, const struct eg_scenario *sc, uint6
 static int truth(int argc, char **argv)
 {
 	struct words w = {0};
-	struct stamp stamp;
+	struct stamp stamp = {.speed = 1};
 	struct eg_scenario *sc = NULL;
 	struct eg_strbuf out = EG_STRBUF_INIT(OUTPUT_MAX);
 	char path[4096];

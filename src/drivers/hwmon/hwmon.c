@@ -548,8 +548,10 @@ static int scan(struct eg_instance *in, const struct eg_driver_config *cfg)
 
 	if (r < 0) {
 		eg_diag_add(cfg->diags, eg_diag_code_of(r), "hwmon", CLASS_DIR,
-			    "load the driver of the sensor chip (sensors-detect finds it)",
-			    CLASS_DIR ": %s", eg_errno_text(r));
+			    "load the driver of the sensor chip (sensors-detect finds it)", "%s%s",
+			    r == -ENOENT ? "this kernel has no hwmon folder" :
+					   "the hwmon folder cannot be listed: ",
+			    r == -ENOENT ? "" : eg_errno_text(r));
 		return r == -ENOENT ? -ENODEV : r;
 	}
 	for (size_t i = 0; i < names.n && r == 0; i++) {
