@@ -334,8 +334,6 @@ static int node_options(const struct words *w, struct eg_sim_run *run)
 {
 	run->speed = 1;
 	run->stop_fd = -1;
-	if (!w->dir)
-		return usage("node needs --dir DIR");
 	if (w->rest)
 		return usage("'%s' means nothing here", w->rest);
 	if (w->speed && (eg_parse_double(w->speed, strlen(w->speed), &run->speed) < 0 ||
@@ -372,7 +370,7 @@ static int node(int argc, char **argv)
 	if (r == 0)
 		r = check_events(sc, &w);
 	if (r == 0)
-		r = check_dir(w.dir);
+		r = w.dir ? check_dir(w.dir) : usage("node needs --dir DIR");
 	if (r) {
 		eg_scenario_free(sc);
 		return r;
