@@ -236,6 +236,15 @@ static uint64_t file_unix(void *ctx)
 	return get(&fc->page->unix_base_ns) + get(&fc->page->boot_ns);
 }
 
+unsigned eg_file_clock_programs(const struct eg_file_clock *fc)
+{
+	unsigned n = 0;
+
+	for (int i = 0; i < EG_CLOCK_SLOTS; i++)
+		n += get(&fc->page->slot[i].pid) != 0;
+	return n;
+}
+
 static bool can_read(int fd)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};

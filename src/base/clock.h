@@ -74,6 +74,8 @@ int eg_file_clock_create(const char *path, uint64_t boot_ns, uint64_t unix_ns,
 			 struct eg_file_clock **ret) EG_MUST_CHECK;
 struct eg_file_clock *eg_file_clock_close(struct eg_file_clock *fc);
 struct eg_clock eg_clock_file(struct eg_file_clock *fc);
+/* Programs that share the clock now, this one included. */
+unsigned eg_file_clock_programs(const struct eg_file_clock *fc);
 /* Sleeps as its clock does, but also ends, with -EINTR, when wake_fd (-1: none) can be read. */
 int eg_file_clock_sleep(struct eg_file_clock *fc, uint64_t t_ns, int wake_fd) EG_MUST_CHECK;
 /*

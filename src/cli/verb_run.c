@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "cli/child.h"
 #include "cli/context.h"
@@ -19,6 +20,8 @@
 
 #define DEFAULT_INTERVAL_NS EG_NSEC_PER_SEC
 #define REPORT_INTERVAL_NS  (100 * EG_NSEC_PER_MSEC)
+#define JOIN_NAP_NS	    EG_NSEC_PER_MSEC
+#define JOIN_NAPS	    1000
 #define WINDOW_ALL	    "all repeats"
 #define WINDOW_ONE	    "run"
 
@@ -110,6 +113,25 @@ static void handle_signal(struct run *run, const struct eg_child *child,
 		kill(child->pid, (int)info->ssi_signo);
 }
 
+/*
+ * A shared clock stands still while this program is awake. A command that shares it needs a moment to
+ * join; one that does not is waited for in vain, but not long.
+ */
+static bool await_joining(struct run *run, const struct eg_child *child, int *ret_status)
+{
+	unsigned before = eg_file_clock_programs(run->ctx.file_clock);
+	struct timespec nap = {.tv_nsec = JOIN_NAP_NS};
+	bool ended = false;
+
+	for (int i = 0; i < JOIN_NAPS && !ended; i++) {
+		if (eg_file_clock_programs(run->ctx.file_clock) > before)
+			break;
+		nanosleep(&nap, NULL);
+		ended = eg_child_ended(child, ret_status);
+	}
+	return ended;
+}
+
 static int watch(struct run *run, const struct eg_child *child, int *ret_status)
 {
 	const struct eg_clock *clock = &run->ctx.env.clock;
@@ -117,6 +139,8 @@ static int watch(struct run *run, const struct eg_child *child, int *ret_status)
 	bool ended = eg_child_ended(child, ret_status);
 	struct signalfd_siginfo info;
 
+	if (!ended && run->ctx.file_clock)
+		ended = await_joining(run, child, ret_status);
 	while (!ended) {
 		int r = eg_wait_until(&run->signals, clock, run->ctx.file_clock, due, &info);
 

@@ -363,6 +363,8 @@ static int node(int argc, char **argv)
 
 	if (r == 0 && w.help)
 		return fputs(help_text, stdout) < 0;
+	if (r == 0 && !w.dir)
+		return usage("node needs --dir DIR");
 	if (r == 0)
 		r = node_options(&w, &n.run);
 	if (r == 0)
@@ -370,7 +372,7 @@ static int node(int argc, char **argv)
 	if (r == 0)
 		r = check_events(sc, &w);
 	if (r == 0)
-		r = w.dir ? check_dir(w.dir) : usage("node needs --dir DIR");
+		r = check_dir(w.dir);
 	if (r) {
 		eg_scenario_free(sc);
 		return r;

@@ -84,7 +84,8 @@ def check(machine, scenario, d, wraps):
         error = c["joules"] - true
         print(f"# {scenario}: {d['seconds']} s: {c['name']}: ours {c['joules']:.6f} J, truth {true:.6f} J, "
               f"error {error * 1e6:.0f} uJ, {c['wraps']} wraps")
-        assert abs(error) <= allowed, (c["name"], error)
+        # The range plus one unit is a whole number of microjoules: up to half of one a wrap.
+        assert abs(error) <= allowed + 0.5e-6 * c["wraps"], (c["name"], error)
         assert c["gap_seconds"] == 0 and c["resets"] == 0, c
         seen += c["wraps"]
     assert seen == wraps, (seen, wraps)
