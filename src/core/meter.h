@@ -164,6 +164,11 @@ struct eg_result {
  * -EINVAL name empty; -ENAMETOOLONG; -ENOSPC above EG_WINDOWS_MAX; -ENOMEM.
  */
 int eg_meter_begin(struct eg_meter *m, const char *name) EG_MUST_CHECK;
+/*
+ * Begins a window whose total is always made of the channels that make it while all is well, also
+ * while one of them is away (flagged): a running total that never falls.
+ */
+int eg_meter_begin_running(struct eg_meter *m, const char *name) EG_MUST_CHECK;
 /* Ends it: one sample, then the difference. -ENOENT unknown name. *ret: eg_result_free. */
 int eg_meter_end(struct eg_meter *m, const char *name, struct eg_result **ret) EG_MUST_CHECK;
 /* Ends one and begins the next on the same sample, so that windows back to back sum exactly. */

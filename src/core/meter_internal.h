@@ -67,6 +67,7 @@ struct window {
 	uint64_t hash;
 	char name[EG_WINDOW_NAME_MAX];
 	uint64_t begin_ns, begin_unix_ns;
+	bool running; /* its total keeps to the channels of open */
 	uint64_t max_total_uw;
 	bool have_max_total;
 	size_t n_units;

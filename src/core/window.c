@@ -175,6 +175,17 @@ int eg_meter_begin(struct eg_meter *m, const char *name)
 	return r;
 }
 
+int eg_meter_begin_running(struct eg_meter *m, const char *name)
+{
+	int r = eg_meter_begin(m, name);
+
+	pthread_mutex_lock(&m->lock);
+	if (r == 0 && *find_window(m, name))
+		(*find_window(m, name))->running = true;
+	pthread_mutex_unlock(&m->lock);
+	return r;
+}
+
 /* ---- results ---- */
 
 /* Time at the edges without a reading: what the counters of gaps cannot know yet. */
@@ -337,7 +348,7 @@ static bool is_wide(enum eg_component c)
 	       c == EG_COMPONENT_BATTERY || c == EG_COMPONENT_OUTLET || c == EG_COMPONENT_METER;
 }
 
-static int reduce(const struct eg_meter *m, struct eg_result *res)
+static int reduce(const struct eg_meter *m, const struct window *w, struct eg_result *res)
 {
 	eg_autofree struct eg_boundary_in *in = NULL;
 	eg_autofree struct eg_boundary_out *out = NULL;
@@ -350,7 +361,7 @@ static int reduce(const struct eg_meter *m, struct eg_result *res)
 		res->channel[i].why = m->role[i].why;
 		all_well &= res->channel[i].has_value && !res->channel[i].gap_ns;
 	}
-	if (all_well)
+	if (all_well || w->running)
 		return 0;
 	in = calloc(res->n + 1, sizeof(*in));
 	out = calloc(res->n + 1, sizeof(*out));
@@ -444,7 +455,7 @@ static int fill_total(struct eg_meter *m, const struct window *w, struct eg_resu
 			continue;
 		ch[n] = c->ch;
 		items[n++] = c->uncertainty;
-		res->has_total = true;
+		res->has_total |= c->has_value;
 		res->total_uj = eg_add_sat(res->total_uj, eg_add_sat(c->uj, c->est_uj));
 		res->total_est_uj = eg_add_sat(res->total_est_uj, c->est_uj);
 		res->total_mean_w += c->mean_w;
@@ -485,7 +496,7 @@ static int make_result(struct eg_meter *m, const struct window *w, struct eg_res
 	memcpy(made->units, w->units, sizeof(made->units));
 	for (size_t i = 0; i < m->n; i++)
 		fill_channel(m, w, i, made->end_ns, &made->channel[i]);
-	r = reduce(m, made);
+	r = reduce(m, w, made);
 	if (r == 0) {
 		cross_check(m, made);
 		r = fill_total(m, w, made);

@@ -48,7 +48,7 @@ static int open_meter(ergon_context *ctx, const struct ergon_options *o)
 	int r = eg_meter_open(&ctx->env, eg_drivers, &cfg, &ctx->meter, NULL);
 
 	if (r == 0)
-		r = eg_meter_begin(ctx->meter, TOTALS);
+		r = eg_meter_begin_running(ctx->meter, TOTALS);
 	if (r == 0)
 		r = eg_meter_start(ctx->meter);
 	return r;

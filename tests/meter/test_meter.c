@@ -236,6 +236,28 @@ static void vanish_and_return(void **state)
 	eg_result_free(res);
 }
 
+/* The machine-wide channel goes: the running total waits for it, and does not fall to its parts. */
+static void running_total_never_falls(void **state)
+{
+	struct eg_result *res;
+	uint64_t last = 0;
+
+	rig_counter(rig, "psys", "node", EG_COMPONENT_PSYS, "35W");
+	rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, "20W");
+	rig_open(rig, NULL);
+	assert_int_equal(eg_meter_begin_running(rig->meter, "all"), 0);
+	for (uint64_t t = 1; t < 60; t++) {
+		rig->c[0].absent = t > 20 && t < 40;
+		rig_at(rig, t * SECOND);
+		assert_int_equal(eg_meter_peek(rig->meter, "all", &res), 0);
+		assert_true(res->has_total);
+		assert_true(res->total_uj >= last);
+		last = res->total_uj;
+		eg_result_free(res);
+	}
+	assert_near((double)last, 35e6 * 59, 1e5);
+}
+
 static void gauge_held(void **state)
 {
 	struct rig_channel *c;
@@ -1069,6 +1091,7 @@ int main(void)
 		T(window_errors),
 		T(thousand_open),
 		T(vanish_and_return),
+		T(running_total_never_falls),
 		T(gauge_held),
 		T(gauge_epochs),
 		T(bad_readings),
