@@ -51,8 +51,8 @@ ERGON_API int ergon_window_peek(ergon_window *window, ergon_result **ret) ERGON_
 ERGON_API int ergon_window_add_units(ergon_window *window, const char *unit, uint64_t count);
 
 /**
- * What the machine used since the context was opened. Each channel's energy never falls; which
- * channels make the total may change when one of them stops answering, as in every window.
+ * What the machine used since the context was opened. Never falls, in total and for each channel: the
+ * total keeps to the channels that made it at open, and says gap while one of them is away.
  * As ergon_window_end(). Since: 0.1.
  */
 ERGON_API int ergon_totals(ergon_context *ctx, ergon_result **ret) ERGON_MUST_CHECK;
