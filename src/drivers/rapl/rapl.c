@@ -433,8 +433,8 @@ static void describe_zone(const struct scan *s, const struct zone *z, const uint
 		.provenance = EG_PROVENANCE_MEASURED,
 		.quantity = EG_QUANTITY_ENERGY,
 		.unit_num = 1,
-		.unit_den = 1,
-		.modulus = z->range.modulus_uj,
+		.unit_den = 1000, /* nanojoules: the range ends between two microjoules */
+		.modulus = z->range.modulus_nj,
 		.resolution_uj = z->range.resolution_uj,
 		.update_ns = EG_NSEC_PER_MSEC,
 		.guard_ns = 30 * EG_NSEC_PER_SEC,
@@ -712,6 +712,8 @@ static void rapl_read(struct eg_instance *inst, struct eg_sink *sink, struct eg_
 		if (r == 0)
 			r = eg_fs_pread_u64(&env->fs, z->fd, &reading.raw);
 		reading.t_ns = eg_clock_ns(&env->clock);
+		if (r == 0 && __builtin_mul_overflow(reading.raw, 1000, &reading.raw))
+			r = -EPROTO;
 		if (__builtin_expect(r < 0, 0)) {
 			eg_fs_close(&env->fs, z->fd);
 			z->fd = -1;

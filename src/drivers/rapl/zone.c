@@ -113,7 +113,8 @@ int eg_rapl_parse_name(const char *s, size_t n, struct eg_rapl_name *ret)
 int eg_rapl_range(uint64_t max_uj, struct eg_rapl_range *ret)
 {
 	const uint64_t top = UINT32_MAX; /* largest value of the register */
-	uint64_t unit_nj, unit_uj = 1, resolution_uj = 1, modulus;
+	uint64_t unit_nj, unit_uj = 1, resolution_uj = 1, modulus, modulus_nj;
+	bool known_unit = false;
 	unsigned __int128 x = (unsigned __int128)max_uj * 1000;
 
 	if (max_uj == 0)
@@ -122,10 +123,16 @@ int eg_rapl_range(uint64_t max_uj, struct eg_rapl_range *ret)
 	if (unit_nj && (uint64_t)((unsigned __int128)top * unit_nj / 1000) == max_uj) {
 		unit_uj = EG_MAX((unit_nj + 500) / 1000, 1u);
 		resolution_uj = (unit_nj + 999) / 1000;
+		known_unit = true;
 	}
 	if (__builtin_add_overflow(max_uj, unit_uj, &modulus))
 		return -ERANGE;
-	*ret = (struct eg_rapl_range){.modulus_uj = modulus, .resolution_uj = resolution_uj};
+	if (__builtin_mul_overflow(modulus, 1000, &modulus_nj))
+		modulus_nj = 0; /* no machine gets there */
+	if (known_unit)		/* the register's own size, to the nanojoule */
+		modulus_nj = (top + 1) * unit_nj;
+	*ret = (struct eg_rapl_range){
+		.modulus_uj = modulus, .modulus_nj = modulus_nj, .resolution_uj = resolution_uj};
 	return 0;
 }
 

@@ -40,7 +40,8 @@ struct eg_rapl_name {
 
 /* The counter behind max_energy_range_uj. */
 struct eg_rapl_range {
-	uint64_t modulus_uj;	/* the value at which it starts again */
+	uint64_t modulus_uj;	/* the value at which it starts again, rounded */
+	uint64_t modulus_nj;	/* the same exactly, so that wraps add up without a remainder */
 	uint64_t resolution_uj; /* one step, rounded up */
 };
 

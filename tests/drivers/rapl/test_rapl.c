@@ -76,8 +76,8 @@ static void check_channel(const struct tree *t, size_t i, const char *device,
 	assert_int_equal(ch->source, EG_SOURCE_RAPL);
 	assert_int_equal(ch->provenance, EG_PROVENANCE_MEASURED);
 	assert_int_equal(ch->quantity, EG_QUANTITY_ENERGY);
-	assert_true(ch->unit_num == 1 && ch->unit_den == 1);
-	assert_true(ch->modulus == modulus);
+	assert_true(ch->unit_num == 1 && ch->unit_den == 1000);
+	assert_in_range(ch->modulus / 1000, modulus ? modulus - 1 : 0, modulus ? modulus + 1 : 0);
 	assert_true(ch->resolution_uj == resolution);
 	assert_true(ch->max_uw == max_w * 1000000);
 	assert_true(ch->guard_ns == 30 * EG_NSEC_PER_SEC);
@@ -107,7 +107,7 @@ static void a_server(void **state)
 	assert_int_equal(t->n_readings, 6);
 	for (size_t i = 0; i < 6; i++) {
 		assert_int_equal(t->reading[i].status, EG_STATUS_OK);
-		assert_true(t->reading[i].raw == values[i]);
+		assert_true(t->reading[i].raw / 1000 == values[i]);
 		assert_true(t->reading[i].t_ns == t->clock.boot_ns);
 		assert_int_equal(t->reading[i].epoch, t->reading[0].epoch);
 	}
@@ -155,9 +155,9 @@ static void hex_and_sparse(void **state)
 	tree_read(t);
 	for (size_t i = 0; i < 12; i++) {
 		snprintf(name, sizeof(name), "package-%u", package[i]);
-		assert_true(t->reading[tree_find(t, name)].raw == 1000 + package[i]);
+		assert_true(t->reading[tree_find(t, name)].raw / 1000 == 1000 + package[i]);
 		snprintf(name, sizeof(name), "dram-%u", package[i]);
-		assert_true(t->reading[tree_find(t, name)].raw == 5000 + package[i]);
+		assert_true(t->reading[tree_find(t, name)].raw / 1000 == 5000 + package[i]);
 	}
 	assert_int_equal(t->diags.n, 0);
 	tree_free(t);
@@ -229,7 +229,7 @@ static void nested_only(void **state)
 	assert_int_equal(tree_open(t), 0);
 	tree_expect(t, "package-0 uncore-0 dram-0");
 	tree_read(t);
-	assert_true(t->reading[0].raw + t->reading[2].raw == 480000000);
+	assert_true(t->reading[0].raw / 1000 + t->reading[2].raw / 1000 == 480000000);
 	tree_free(t);
 
 	/* The kernel's layout: zones in zones below the control type, links in the class folder. */
@@ -411,7 +411,8 @@ static void windows_over_wraps(void **state)
 			struct eg_counter_step s =
 				eg_counter_update(&c, &t->ch[0], &t->reading[0], t->clock.boot_ns);
 
-			assert_true(s.uj == (i ? step : 0)); /* 35 J each, 0 for the first */
+			/* 35 J each, 0 for the first; the register ends 0.36 uJ after M14 */
+			assert_in_range(s.uj, i ? step : 0, i ? step + 1 : 0);
 			wraps += s.event == EG_COUNTER_WRAP;
 		}
 		t->clock.boot_ns += 100 * EG_NSEC_PER_MSEC;
@@ -437,10 +438,10 @@ static void laptop(void **state)
 	for (size_t i = 0, packages = 0; i < t->n; i++)
 		if (t->ch[i].component == EG_COMPONENT_PACKAGE) {
 			assert_int_equal(++packages, 1);
-			assert_true(t->reading[i].raw == 40000000);
+			assert_true(t->reading[i].raw / 1000 == 40000000);
 		}
 	assert_int_equal(t->ch[3].boundary, EG_BOUNDARY_NODE);
-	assert_true(t->reading[3].raw == 70000000);
+	assert_true(t->reading[3].raw / 1000 == 70000000);
 	tree_free(t);
 }
 
@@ -471,7 +472,7 @@ static void one_failed_read(void **state)
 		tree_read(t);
 		assert_int_equal(t->n_readings, 1);
 		assert_int_equal(t->reading[0].status, e[i].status);
-		assert_true(t->reading[0].raw == 0);
+		assert_true(t->reading[0].raw / 1000 == 0);
 		assert_int_equal(t->open_fds, 0);
 		assert_int_equal(t->diags.n, 1);
 		if (e[i].code != EG_DIAG_CODE_COUNT)
@@ -501,12 +502,12 @@ static void garbage_value(void **state)
 		tree_put(t, PC "/intel-rapl:0/energy_uj", "%s", text[i]);
 		tree_read(t);
 		assert_int_equal(t->reading[0].status, EG_STATUS_ERROR);
-		assert_true(t->reading[0].raw == 0);
+		assert_true(t->reading[0].raw / 1000 == 0);
 	}
 	energy(t, "intel-rapl:0", 17);
 	tree_read(t);
 	assert_int_equal(t->reading[0].status, EG_STATUS_OK);
-	assert_true(t->reading[0].raw == 17);
+	assert_true(t->reading[0].raw / 1000 == 17);
 	assert_int_equal(t->diags.n, 1);
 	assert_int_equal(t->diags.items[0].count, EG_ARRAY_SIZE(text));
 	tree_shut(t);
@@ -545,7 +546,7 @@ static void vanish_and_return(void **state)
 	zone(t, "intel-rapl:2:0", "dram", R16, 2100);
 	tree_read(t);
 	assert_int_equal(t->reading[2].status, EG_STATUS_OK);
-	assert_true(t->reading[2].raw == 2100);
+	assert_true(t->reading[2].raw / 1000 == 2100);
 	assert_int_equal(t->reading[2].epoch, epoch);
 	/* The numbers were given out anew: this memory belongs to another package now. */
 	t->fail_pread = -EIO;
@@ -791,9 +792,9 @@ static void capture_kepler(void **state)
 	assert_int_equal(t->diags.n, 1);
 	assert_non_null(tree_diag(t, EG_DIAG_NOT_COUNTED, "intel-rapl-mmio:0"));
 	tree_read(t);
-	assert_true(t->reading[0].raw == 240422366267);
-	assert_true(t->reading[1].raw == 118821284256);
-	assert_true(t->reading[2].raw == 240422366267);
+	assert_true(t->reading[0].raw / 1000 == 240422366267);
+	assert_true(t->reading[1].raw / 1000 == 118821284256);
+	assert_true(t->reading[2].raw / 1000 == 240422366267);
 	tree_free(t);
 }
 
