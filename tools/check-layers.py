@@ -29,9 +29,10 @@ MAY = {
     "sim": {"base", "core"},
     "export": {"base", "core", "host", "codec", "workload", "store"},
     "lib": {"base", "core", "host", "codec", "drivers", "ergon"},
-    "cli": {"base", "core", "host", "codec", "drivers", "workload", "store", "export", "ergon"},
+    "agent": {"base", "core", "host", "codec", "drivers", "workload", "store", "export", "ergon"},
 }
-MAY["agent"] = MAY["tui"] = MAY["cli"]
+MAY["tui"] = MAY["agent"]
+MAY["cli"] = MAY["agent"] | {"agent"}
 SIM_USERS = re.compile(r"src/cli/(cmd_|verb_)?sim(_\w+)?\.[ch]$")
 
 IO_CALLS = ["open", "openat", "creat", "read", "pread", "readv", "write", "pwrite", "writev", "close",
@@ -55,7 +56,8 @@ CORE_ALLOWED = {
 WRITERS = {
     "src/base/clock.c": "the clock file that a test shares with the simulator",
 }
-WRITER_FOLDERS = ("src/cli/", "src/sim/")  # the user's -o FILE; the simulated machine's own tree
+# The user's -o FILE; the simulated machine's own tree; the ledger on disk; textfile and socket; page.
+WRITER_FOLDERS = ("src/cli/", "src/sim/", "src/store/", "src/export/", "src/agent/")
 WRITE_FLAGS = re.compile(r"\b(O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_APPEND)\b")
 WRITE_CALLS = ["fopen", "freopen", "creat", "pwrite", "pwritev", "truncate", "ftruncate", "unlink",
                "rename", "mkdir", "chmod", "fchmod"]

@@ -81,3 +81,8 @@ const struct eg_account *eg_ledger_get(const struct eg_ledger *l, size_t index)
 {
 	return index < l->n ? &l->account[index] : NULL;
 }
+
+struct eg_account *eg_ledger_edit(struct eg_ledger *l, size_t index)
+{
+	return index < l->n ? &l->account[index] : NULL;
+}
