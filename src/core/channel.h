@@ -46,7 +46,9 @@ struct eg_channel {
 	uint64_t unit_num, unit_den;
 	/* Counter wraps at this many raw units; 0 = 64-bit or undeclared: a step back is a reset. */
 	uint64_t modulus;
-	bool zero_based;	/* counts from 0 after a reset (since driver load) */
+	bool zero_based; /* counts from 0 after a reset (since driver load) */
+	/* Counts since this process opened it: another process's value says nothing about it. */
+	bool own_count;
 	bool integrated_gpu;	/* gpu that draws from its package (APU, iGPU): a part of it */
 	uint64_t resolution_uj; /* smallest step, rounded up; 0 for gauges */
 	uint64_t update_ns;	/* the sensor refreshes this often; 0 unknown (taken as 0) */

@@ -49,6 +49,14 @@ static struct timespec after(uint64_t ns)
 	return ts;
 }
 
+static uint64_t real_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * EG_NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
 /* A thread that takes no signals: they belong to the program. */
 static int quiet_thread(pthread_t *t, void *(*fn)(void *), void *arg)
 {
@@ -374,6 +382,18 @@ static void leave_one_feeder(struct eg_meter *m, size_t i)
 	}
 }
 
+static void name_feeder(struct eg_meter *m, size_t i, int account)
+{
+	struct eg_account *a = account >= 0 ? eg_ledger_edit(m->ledger, (size_t)account) : NULL;
+
+	if (!a)
+		return;
+	memcpy(a->channel, m->name[i], sizeof(a->channel));
+	a->source = m->track[i].ch->source;
+	a->boundary = m->track[i].ch->boundary;
+	a->created_unix_ns = eg_clock_unix_ns(&m->env->clock);
+}
+
 /* Who makes the total while all is well, and which ledger accounts the tracks feed. */
 static int make_accounts(struct eg_meter *m)
 {
@@ -385,7 +405,7 @@ static int make_accounts(struct eg_meter *m)
 	m->est_account = calloc(m->n + 1, sizeof(*m->est_account));
 	if (!in || !m->role || !m->account || !m->est_account)
 		return -ENOMEM;
-	r = eg_ledger_new(2 * m->n + 1, &m->ledger);
+	r = eg_ledger_new(EG_MAX(m->cfg.max_accounts, 2 * m->n + 1), &m->ledger);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < m->n; i++)
@@ -408,6 +428,10 @@ static int make_accounts(struct eg_meter *m)
 		if (m->account[i] < 0 || m->est_account[i] < 0)
 			return -ENOMEM;
 		leave_one_feeder(m, i);
+	}
+	for (size_t i = 0; i < m->n; i++) {
+		name_feeder(m, i, m->account[i]);
+		name_feeder(m, i, m->est_account[i]);
 	}
 	return 0;
 }
@@ -673,13 +697,20 @@ static void feed(struct eg_meter *m, int32_t index, const struct eg_reading *r,
 {
 	struct eg_track *t = &m->track[index];
 	uint64_t uj = t->uj, est = t->est_uj, gap = t->gap_ns, resets = t->resets;
+	uint64_t recovered = t->recovered_uj, away = t->away_ns;
 	uint64_t awake = r->t_ns > suspended_ns ? r->t_ns - suspended_ns : 0;
 
 	eg_track_feed(t, &m->cfg.integrate, r, awake, &m->diags);
 	if (m->account[index] < 0)
 		return;
-	eg_ledger_add(m->ledger, m->account[index], t->uj - uj, t->gap_ns - gap,
-		      t->resets != resets);
+	recovered = t->recovered_uj - recovered;
+	eg_ledger_add(m->ledger, m->account[index], t->uj - uj + recovered,
+		      t->gap_ns - gap + t->away_ns - away, t->resets != resets);
+	if (recovered) {
+		struct eg_account *a = eg_ledger_edit(m->ledger, (size_t)m->account[index]);
+
+		a->recovered_uj = eg_add_sat(a->recovered_uj, recovered);
+	}
 	if (t->est_uj != est)
 		eg_ledger_add(m->ledger, m->est_account[index], t->est_uj - est, 0, false);
 }
@@ -764,9 +795,27 @@ static uint64_t suspended_ns(struct eg_meter *m, uint64_t *ret_now_ns)
 	return boot > before ? boot - before : 0;
 }
 
+/* A read without a single value: the next one waits longer; one with a value: no pause. */
+static void back_off(struct eg_meter *m, struct slot *s, uint64_t now_ns)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < s->n_batch; i++)
+		any |= s->batch[i].reading.status == EG_STATUS_OK;
+	if (any || !m->cfg.backoff_max_ns) {
+		s->pause_ns = s->retry_ns = 0;
+		return;
+	}
+	s->pause_ns = s->pause_ns ? 2 * s->pause_ns : m->cfg.interval_ns;
+	s->pause_ns = EG_MIN(s->pause_ns, m->cfg.backoff_max_ns);
+	s->retry_ns = now_ns + s->pause_ns;
+}
+
 static void take_batch(struct eg_meter *m, struct slot *s)
 {
 	uint64_t now, suspended = suspended_ns(m, &now);
+
+	back_off(m, s, now);
 
 	for (size_t i = 0; i < s->n_batch; i++) {
 		int32_t index = s->track[s->batch[i].channel];
@@ -798,6 +847,7 @@ static void *worker(void *arg)
 			continue;
 		}
 		s->busy = true;
+		s->busy_since_ns = real_ns();
 		pthread_mutex_unlock(&m->lock);
 		s->drv->read(s->inst, &sink.sink, &s->diags);
 		note_state(s);
@@ -828,22 +878,25 @@ static bool workers_pending(const struct eg_meter *m, uint64_t ticket)
 	return false;
 }
 
+static void call_late(struct eg_meter *m, struct slot *s)
+{
+	s->late = true;
+	for (size_t c = 0; c < s->n; c++)
+		if (s->track[c] >= 0)
+			m->track[s->track[c]].status = EG_STATUS_ERROR;
+	eg_diag_add(&m->diags, EG_DIAG_SENSOR_TIMEOUT, s->drv->name, "",
+		    "see whether its device hangs; leave it out with --select",
+		    "a read did not end within %.3f s", (double)m->cfg.read_deadline_ns / 1e9);
+}
+
 /* A late worker is not waited for again until it comes back: that is its back-off. */
 static void give_up_waiting(struct eg_meter *m, uint64_t ticket)
 {
 	for (size_t i = 0; i < m->n_slots; i++) {
 		struct slot *s = &m->slot[i];
 
-		if (!is_pending(s, ticket))
-			continue;
-		s->late = true;
-		for (size_t c = 0; c < s->n; c++)
-			if (s->track[c] >= 0)
-				m->track[s->track[c]].status = EG_STATUS_ERROR;
-		eg_diag_add(&m->diags, EG_DIAG_SENSOR_TIMEOUT, s->drv->name, "",
-			    "see whether its device hangs; leave it out with --select",
-			    "a read did not end within %.3f s",
-			    (double)m->cfg.read_deadline_ns / 1e9);
+		if (is_pending(s, ticket))
+			call_late(m, s);
 	}
 }
 
@@ -877,6 +930,13 @@ static void publish(struct eg_meter *m)
 	atomic_store(&m->newest, i);
 }
 
+/* Without an edge that waits for it, a read that hangs is noticed by the next samples. */
+static void notice_hang(struct eg_meter *m, struct slot *s)
+{
+	if (s->busy && !s->late && real_ns() - s->busy_since_ns > m->cfg.read_deadline_ns)
+		call_late(m, s);
+}
+
 void eg_meter_sample_locked(struct eg_meter *m, bool wait)
 {
 	struct inline_sink sink = {.sink.put = inline_put};
@@ -890,6 +950,9 @@ void eg_meter_sample_locked(struct eg_meter *m, bool wait)
 		if (!s->slow)
 			continue;
 		slow = true;
+		notice_hang(m, s);
+		if (!wait && m->last_sample_ns < s->retry_ns)
+			continue;
 		/* At an edge a read already under way does not count: its values are older. */
 		if (!s->busy || (wait && !s->late)) {
 			s->asked = ticket;

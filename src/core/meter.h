@@ -45,6 +45,12 @@ struct eg_meter_config {
 	size_t n_settings;
 	uint64_t open_deadline_ns; /* a driver that takes longer to open: sensor_timeout; 0: 5 s */
 	uint64_t read_deadline_ns; /* wait for slow drivers at a window's edge; 0: 1 s */
+	/*
+	 * Longest pause after failing reads of a slow driver; it doubles from the interval up to
+	 * here. 0: none (a window's edge asks all the same).
+	 */
+	uint64_t backoff_max_ns;
+	size_t max_accounts; /* of the ledger; 0: as many as the channels need */
 };
 
 struct eg_meter;
@@ -112,6 +118,19 @@ const struct eg_snapshot *eg_meter_pin(struct eg_meter *m);
 void eg_meter_unpin(struct eg_meter *m, const struct eg_snapshot *s);
 /* Publications skipped because every snapshot was pinned. */
 uint64_t eg_meter_skipped(const struct eg_meter *m);
+
+/*
+ * Goes on with totals of an earlier process: once, before the first sample. Accounts whose device is
+ * not here stay in the ledger as they are. same_boot: the interval clock and the counters go on from
+ * theirs, so the first reading tells what was used meanwhile (recovered) where it can be known;
+ * else that time becomes a gap. Returns the number of accounts that found no place (ceiling).
+ */
+size_t eg_meter_restore(struct eg_meter *m, const struct eg_account *a, size_t n, bool same_boot);
+/*
+ * Name of the window that an agent begins with eg_meter_begin_running() as its first sample: from
+ * it views take uncertainties.
+ */
+#define EG_METER_SINCE_OPEN "since open"
 
 /* The ledger's accounts, copied under the lock: *ret is the caller's to free(). */
 int eg_meter_accounts(struct eg_meter *m, struct eg_account **ret, size_t *ret_n) EG_MUST_CHECK;

@@ -34,7 +34,9 @@ struct slot {
 	pthread_t thread;
 	pthread_cond_t wake;
 	bool has_thread, busy, late, quit;
-	uint64_t asked, answered; /* tickets: of the last sample that wants it, and it served */
+	uint64_t asked, answered;    /* tickets: of the last sample that wants it, and it served */
+	uint64_t busy_since_ns;	     /* real time */
+	uint64_t pause_ns, retry_ns; /* back-off: not asked before, on the interval clock */
 	struct batch_item *batch;
 	size_t n_batch, batch_lost;
 	uint32_t *flags; /* of each channel, after the last read */
@@ -112,6 +114,13 @@ struct eg_meter {
 	atomic_ullong skipped;
 };
 
+/* How a channel stands in a window that ends at end_ns; m->lock held. */
+void eg_window_channel(const struct eg_meter *m, const struct window *w, size_t i, uint64_t end_ns,
+		       struct eg_result_channel *ret);
+/* The open window of that name, or NULL; m->lock held. */
+struct window *eg_window_find(struct eg_meter *m, const char *name);
+/* Notes in each account where it stands, for who keeps it; m->lock held. */
+void eg_meter_note_standing(struct eg_meter *m, uint64_t unix_ns);
 /* One sample; m->lock held (released while waiting for workers). */
 void eg_meter_sample_locked(struct eg_meter *m, bool wait);
 /* Lets every open window look at the powers just renewed; m->lock held. */

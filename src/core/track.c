@@ -81,14 +81,51 @@ static void counter_diag(const struct eg_track *t, const struct eg_counter_step 
 	}
 }
 
+void eg_track_resume(struct eg_track *t, const struct eg_counter *last, int64_t away_from_ns)
+{
+	t->resumes = true;
+	t->resumes_counter = last != NULL;
+	t->away_from_ns = away_from_ns;
+	if (last)
+		t->counter = *last;
+}
+
+/* The first good reading after an earlier process. */
+static void end_resume(struct eg_track *t, const struct eg_reading *r,
+		       const struct eg_counter_step *s, struct eg_diags *diags)
+{
+	int64_t away = (int64_t)r->t_ns - t->away_from_ns;
+
+	t->resumes = false;
+	if (s) {
+		t->recovered_uj = s->uj;
+		t->away_ns = s->gap_ns;
+		t->wraps += s->event == EG_COUNTER_WRAP;
+		t->resets += s->event == EG_COUNTER_RESET;
+	} else if (away > 0) {
+		t->away_ns = (uint64_t)away;
+	}
+	if (t->away_ns)
+		eg_diag_add(diags, EG_DIAG_COUNTER_GAP, t->driver->name, t->ch->domain, "",
+			    "%.3f s before this start are not measured", (double)t->away_ns / 1e9);
+}
+
 static bool feed_counter(struct eg_track *t, const struct eg_reading *r, uint64_t awake_ns,
 			 struct eg_diags *diags)
 {
-	struct eg_counter_step s = eg_counter_update(&t->counter, t->ch, r, awake_ns);
+	struct eg_counter_step s;
 	bool broken = false;
 
+	if (t->resumes && t->resumes_counter)
+		t->counter.epoch = r->epoch; /* epochs are of one process */
+	s = eg_counter_update(&t->counter, t->ch, r, awake_ns);
 	if (s.event == EG_COUNTER_OLD)
 		return false;
+	if (t->resumes) {
+		end_resume(t, r, t->resumes_counter ? &s : NULL, diags);
+		good_reading(t, r, 0);
+		return derive_power(t, r->t_ns, true);
+	}
 	t->uj = eg_add_sat(t->uj, s.uj);
 	t->gap_ns = eg_add_sat(t->gap_ns, s.gap_ns);
 	switch (s.event) {
@@ -178,6 +215,8 @@ static bool feed_gauge(struct eg_track *t, const struct eg_integrate_config *cfg
 		t->p2s += (p0 * p0 + p0 * p1 + p1 * p1) / 3 * dt;
 		t->p_ns += s.dt_ns;
 	}
+	if (t->resumes)
+		end_resume(t, r, NULL, diags);
 	good_reading(t, r, s.dt_ns);
 	t->uw = s.uw;
 	t->uw_from_ns = r->t_ns;

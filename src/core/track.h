@@ -19,6 +19,15 @@ struct eg_track {
 	struct eg_counter counter;
 	struct eg_integrator integrator;
 
+	/*
+	 * Taken up from an earlier process (eg_track_resume), until the first good reading: what
+	 * the counter says was used meanwhile, or else how long nobody looked.
+	 */
+	bool resumes, resumes_counter;
+	int64_t away_from_ns;  /* on the interval clock; before its zero: in an earlier boot */
+	uint64_t recovered_uj; /* not in uj */
+	uint64_t away_ns;      /* time unknown before the first reading; not in gap_ns */
+
 	/* Totals since open; never fall. */
 	uint64_t uj, est_uj, gap_ns;
 	uint64_t samples, bad, wraps, resets, gaps, held, suspends, ceilings, failed;
@@ -56,6 +65,12 @@ uint64_t eg_track_anchor_ns(const struct eg_channel *ch);
 
 void eg_track_init(struct eg_track *t, const struct eg_channel *ch, const struct eg_driver *driver,
 		   unsigned rank);
+/*
+ * Before the first reading: the channel was read before by a process that is gone. last: that reading,
+ * t_ns and awake_ns on the clocks of this boot, where it is a counter of these units; else NULL.
+ * away_from_ns: when it was, on the interval clock of this boot.
+ */
+void eg_track_resume(struct eg_track *t, const struct eg_counter *last, int64_t away_from_ns);
 /*
  * Feeds one reading; returns true when t->uw was renewed. Trouble goes to diags (may be NULL).
  */

@@ -36,6 +36,11 @@ static struct window **find_window(struct eg_meter *m, const char *name)
 	return w;
 }
 
+struct window *eg_window_find(struct eg_meter *m, const char *name)
+{
+	return *find_window(m, name);
+}
+
 /* How old a reading may be and still stand for a window's edge. */
 static uint64_t edge_slack_ns(const struct eg_channel *ch)
 {
@@ -285,8 +290,8 @@ static double sampling_variance_j2(const struct eg_track *t, const struct mark *
 	return step2 * ((1 + x) / (1 - x) - 2 / a) / (2 * (1 - x));
 }
 
-static void fill_channel(const struct eg_meter *m, const struct window *w, size_t i,
-			 uint64_t end_ns, struct eg_result_channel *c)
+void eg_window_channel(const struct eg_meter *m, const struct window *w, size_t i, uint64_t end_ns,
+		       struct eg_result_channel *c)
 {
 	const struct eg_track *t = &m->track[i];
 	const struct mark *k = &w->mark[i];
@@ -495,7 +500,7 @@ static int make_result(struct eg_meter *m, const struct window *w, struct eg_res
 	made->n_units = w->n_units;
 	memcpy(made->units, w->units, sizeof(made->units));
 	for (size_t i = 0; i < m->n; i++)
-		fill_channel(m, w, i, made->end_ns, &made->channel[i]);
+		eg_window_channel(m, w, i, made->end_ns, &made->channel[i]);
 	r = reduce(m, w, made);
 	if (r == 0) {
 		cross_check(m, made);

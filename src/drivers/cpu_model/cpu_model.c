@@ -111,6 +111,7 @@ static void describe_channel(const struct eg_cpu_model *m, struct eg_channel *ch
 		.unit_num = 1,
 		.unit_den = 1,
 		.zero_based = true,
+		.own_count = true,
 		.resolution_uj = 1,
 		.update_ns = TICK_NS,
 		.max_uw = (uint64_t)(m->watts[m->n - 1] * 1.5e6) + 1,

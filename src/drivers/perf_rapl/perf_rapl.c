@@ -279,6 +279,7 @@ static void add_event(struct setup *s, const struct event_kind *k, uint32_t type
 		.provenance = EG_PROVENANCE_MEASURED,
 		.quantity = EG_QUANTITY_ENERGY,
 		.zero_based = true,
+		.own_count = true,
 		.resolution_uj = k->component == EG_COMPONENT_PSYS && s->psys_in_joules ?
 					 EG_UJ_PER_J :
 					 STEP_UJ,

@@ -181,6 +181,7 @@ static void describe_channels(struct eg_instance *inst, unsigned have)
 			.unit_num = 1,
 			.unit_den = 1,
 			.zero_based = true,
+			.own_count = true,
 			.resolution_uj = 1000,
 			.update_ns = inst->period_ns,
 			.max_uw = 500000000, /* above any Mac's power supply's share for the chip */
