@@ -40,6 +40,8 @@ void eg_api_handle(struct eg_api *api, struct eg_http_request *req);
  * the view for coarse readers was renewed by this sample as well.
  */
 void eg_api_tick(struct eg_api *api, const struct eg_view *v, bool coarse);
+/* Does somebody wait for the coarse view to be renewed (a window's edge, a stream)? */
+bool eg_api_wants_coarse(const struct eg_api *api);
 /* A descriptor to wait for, readable when work done by the API's thread is to be answered; -1 none. */
 int eg_api_fd(const struct eg_api *api);
 void eg_api_run(struct eg_api *api);

@@ -61,6 +61,7 @@ void eg_diag_add(struct eg_diags *d, enum eg_diag_code code, const char *driver,
 
 	if (!d)
 		return;
+	d->events++;
 	eg_copy(name, sizeof(name), driver ? driver : "");
 	eg_copy(about, sizeof(about), subject ? subject : "");
 	one_line(name);

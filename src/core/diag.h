@@ -29,6 +29,7 @@ struct eg_diags {
 	struct eg_diag *items;
 	size_t n, cap;
 	uint64_t dropped;
+	uint64_t events; /* how often something was added or counted */
 };
 
 int eg_diags_init(struct eg_diags *d, size_t cap) EG_MUST_CHECK;

@@ -101,6 +101,9 @@ void eg_view_take(struct eg_view *v, struct eg_meter *m)
 	v->seq = m->ticket;
 	v->t_ns = m->last_sample_ns;
 	v->unix_ns = eg_clock_unix_ns(&m->env->clock);
+	v->diag_events = m->diags.events;
+	v->diags_dropped = m->diags.dropped;
+	v->skipped = atomic_load(&m->skipped);
 	eg_meter_note_standing(m, v->unix_ns);
 	w = eg_window_find(m, EG_METER_SINCE_OPEN);
 	for (size_t i = 0; i < v->n_channels; i++)

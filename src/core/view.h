@@ -49,6 +49,9 @@ struct eg_view {
 	uint64_t seq;	  /* of the sample; rises by at least 1 */
 	uint64_t t_ns;	  /* interval clock of the sample */
 	uint64_t unix_ns; /* the same moment */
+	/* Diagnostics so far: look at them (eg_meter_diags) when events has risen. */
+	uint64_t diag_events, diags_dropped;
+	uint64_t skipped; /* snapshots that found no place */
 	size_t n_channels, n_accounts, max_accounts;
 	struct eg_view_channel *channel;
 	struct eg_view_account *account;

@@ -1,0 +1,692 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent from start to stop (see agent.h): what is opened in which order, the loop, reload. Everything
+ * that needs rights is opened first; then the rights are given up; then the first sample is taken.
+ */
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+
+#include "agent/internal.h"
+#include "base/version.h"
+
+#define BODY_MAX	 EG_METRICS_MAX
+#define WHY_MAX		 8192
+#define BACKOFF_MAX_NS	 (60 * EG_NSEC_PER_SEC)
+#define READ_DEADLINE_NS (400 * EG_NSEC_PER_MSEC) /* so that a hanging driver fits into the stop */
+#define STOP_FLUSH_NS	 (500 * EG_NSEC_PER_MSEC)
+#define TEXTFILE_NS	 (5 * EG_NSEC_PER_SEC)
+#define WAIT_MAX_NS	 (60 * EG_NSEC_PER_SEC)
+
+enum { FAILURE = 1, USAGE = 2 };
+
+/* ---- opening, each step says what is wrong ---- */
+
+static int fail(int status, const char *subject, const struct eg_strbuf *why, int err)
+{
+	const char *text = eg_strbuf_get(why);
+
+	eg_log(EG_LOG_ERROR, subject, "%s", *text ? text : eg_errno_text(err));
+	return status;
+}
+
+static int take_signals(struct agent *a)
+{
+	static const int ours[] = {SIGTERM, SIGINT, SIGHUP};
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(ours); i++)
+		sigaddset(&set, ours[i]);
+	/* Before any thread: all of them inherit it. */
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	a->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return a->signal_fd < 0 ? -errno : 0;
+}
+
+static int load_config(struct agent *a, struct eg_config_source **ret, struct eg_strbuf *why)
+{
+	struct eg_strbuf warnings = EG_STRBUF_INIT(WHY_MAX);
+	int r = eg_config_load(a->start->config_file, a->start->env, a->start->flags,
+			       a->start->n_flags, ret, why, &warnings);
+	char *save = NULL, *text = warnings.s;
+
+	for (char *line = text ? strtok_r(text, "\n", &save) : NULL; line && r == 0;
+	     line = strtok_r(NULL, "\n", &save))
+		eg_log(EG_LOG_WARNING, "config", "%s", line);
+	eg_strbuf_free(&warnings);
+	return r;
+}
+
+static int open_config(struct agent *a, struct eg_strbuf *why)
+{
+	int r = load_config(a, &a->source, why);
+
+	if (r < 0)
+		return r == -ENOMEM ? FAILURE : USAGE;
+	a->cfg = eg_config_get(a->source);
+	eg_log_setup(a->cfg->agent.log_level, a->cfg->agent.log_format == EG_LOG_FORMAT_JSON);
+	a->interval_ns = a->cfg->agent.interval_ns;
+	return eg_config_places(a->cfg, a->start->env, geteuid() == 0, &a->places, why) < 0 ?
+		       FAILURE :
+		       0;
+}
+
+static int open_env(struct agent *a, struct eg_strbuf *why)
+{
+	const char *root = a->start->root;
+	ssize_t n;
+	int r = eg_env_open(&a->env, root);
+
+	if (r < 0) {
+		eg_strbuf_printf(why, "cannot open the root %s: %s", root ? root : "/",
+				 eg_errno_text(r));
+		return FAILURE;
+	}
+	a->have_env = true;
+	if (a->start->clock) {
+		r = eg_file_clock_attach(a->start->clock, &a->steered);
+		if (r < 0) {
+			eg_strbuf_printf(why, "cannot use the clock %s: %s", a->start->clock,
+					 eg_errno_text(r));
+			return FAILURE;
+		}
+		a->env.clock = eg_clock_file(a->steered);
+	}
+	n = eg_fs_read_text(&a->env.fs, "proc/sys/kernel/random/boot_id", a->boot_id,
+			    sizeof(a->boot_id));
+	if (n < 0)
+		a->boot_id[0] = '\0';
+	if (gethostname(a->host, sizeof(a->host) - 1) < 0)
+		eg_copy(a->host, sizeof(a->host), "localhost");
+	return 0;
+}
+
+/* The parent of a path is made where it is not: run directories are gone after a boot. */
+static void make_parent(const char *path)
+{
+	char dir[1024];
+	char *slash;
+
+	if (!*path || eg_copy(dir, sizeof(dir), path) < 0)
+		return;
+	slash = strrchr(dir, '/');
+	if (!slash || slash == dir)
+		return;
+	*slash = '\0';
+	if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+		eg_log(EG_LOG_WARNING, "agent", "cannot make %s: %s", dir, eg_errno_text(-errno));
+}
+
+static int open_store(struct agent *a, struct eg_strbuf *why)
+{
+	struct eg_store_config cfg = {.dir = a->places.state,
+				      .boot_id = a->boot_id,
+				      .unix_ns = eg_clock_unix_ns(&a->env.clock),
+				      .log_max_bytes = a->cfg->energy.wal_max_bytes};
+	const struct eg_store_report *rep;
+	int r;
+
+	if (!a->cfg->energy.wal_enabled) {
+		eg_log(EG_LOG_WARNING, "ledger",
+		       "wal_enabled = false: totals start at 0 and are lost at the end");
+		return 0;
+	}
+	make_parent(a->places.state);
+	r = eg_store_open(&cfg, &a->store, why);
+	if (r < 0)
+		return FAILURE;
+	rep = eg_store_report(a->store);
+	if (rep->checkpoint_damaged)
+		eg_log(EG_LOG_WARNING, "ledger", "the checkpoint is damaged: the log alone counts");
+	if (rep->log_damaged || rep->log_cut_bytes)
+		eg_log(EG_LOG_WARNING, "ledger",
+		       "the log has %llu damaged records, and a torn end of %llu bytes was cut; the "
+		       "rest is kept",
+		       (unsigned long long)rep->log_damaged,
+		       (unsigned long long)rep->log_cut_bytes);
+	if (rep->power_loss)
+		eg_log(EG_LOG_WARNING, "ledger",
+		       "the machine went down without a stop: what was used since the last flush may be "
+		       "lost; totals have a new start (created) and the time is a gap");
+	return 0;
+}
+
+/* Settings of the command line stand before those of the file: the first of a name counts. */
+static int merge_settings(struct agent *a)
+{
+	const struct eg_config *c = a->cfg;
+
+	a->settings = calloc(a->start->n_settings + c->n_settings + 1, sizeof(*a->settings));
+	if (!a->settings)
+		return -ENOMEM;
+	for (size_t i = 0; i < a->start->n_settings; i++)
+		a->settings[a->n_settings++] = a->start->settings[i];
+	for (size_t i = 0; i < c->n_settings; i++)
+		a->settings[a->n_settings++] = c->setting[i];
+	return 0;
+}
+
+static int open_meter(struct agent *a, struct eg_strbuf *why)
+{
+	const struct eg_config *c = a->cfg;
+	struct eg_meter_config cfg = {
+		.allow_estimates = c->energy.allow_estimates,
+		.select = strcmp(c->energy.backend, "auto") == 0 ? NULL : c->energy.backend,
+		.interval_ns = a->interval_ns,
+		.integrate = {.gap_ns = c->energy.gap_interpolate_ns,
+			      .hold_max_ns = c->energy.hold_max_ns},
+		.read_deadline_ns = READ_DEADLINE_NS,
+		.backoff_max_ns = BACKOFF_MAX_NS,
+		.max_accounts = EG_ACCOUNTS_MAX};
+	const struct eg_account *kept;
+	const char *text = NULL;
+	size_t n;
+	int r = merge_settings(a);
+
+	cfg.settings = a->settings;
+	cfg.n_settings = a->n_settings;
+	if (r == 0)
+		r = eg_meter_open(&a->env, eg_drivers, &cfg, &a->meter, &text);
+	if (r < 0) {
+		eg_strbuf_puts(why, text ? text : eg_errno_text(r));
+		return r == -EINVAL ? USAGE : FAILURE;
+	}
+	if (!a->store)
+		return 0;
+	n = eg_store_accounts(a->store, &kept);
+	a->facts.accounts_refused =
+		eg_meter_restore(a->meter, kept, n, eg_store_report(a->store)->same_boot);
+	if (a->facts.accounts_refused)
+		eg_log(EG_LOG_ERROR, "ledger",
+		       "%llu accounts of earlier devices found no place (ceiling %d); they are in the "
+		       "log still; cure: `ergon ledger export`, then start with a new state directory",
+		       (unsigned long long)a->facts.accounts_refused, EG_ACCOUNTS_MAX);
+	return 0;
+}
+
+static int open_views(struct agent *a, struct eg_strbuf *why)
+{
+	int r = eg_view_new(a->meter, &a->fine);
+
+	if (r == 0)
+		r = eg_view_new(a->meter, &a->coarse);
+	if (r == 0)
+		r = eg_self_new(&a->env, &a->self);
+	if (r == 0)
+		r = eg_watch_new(a->fine, &a->watch);
+	if (r < 0)
+		return FAILURE;
+	a->scratch = calloc(a->fine->max_accounts + 1, sizeof(*a->scratch));
+	if (!a->scratch)
+		return FAILURE;
+	if (a->store && eg_store_start(a->store, a->fine->max_accounts, why) < 0)
+		return FAILURE;
+	return 0;
+}
+
+static gid_t group_of(const char *name)
+{
+	struct group *g = *name ? getgrnam(name) : NULL;
+
+	return g ? g->gr_gid : (gid_t)-1;
+}
+
+static struct eg_http_config http_config(const struct agent *a)
+{
+	const struct eg_config *c = a->cfg;
+
+	return (struct eg_http_config){
+		.listen = strcmp(c->http.listen, "off") == 0 ? "" : c->http.listen,
+		.socket = a->places.socket,
+		.socket_mode = c->socket.mode,
+		.socket_group = a->socket_gid == (gid_t)-1 ? NULL : c->socket.group,
+		.tls_certificate = c->http.tls_certificate,
+		.tls_key = c->http.tls_key,
+		.tls_client_ca = c->http.tls_client_ca,
+		.basic_auth_file = c->http.basic_auth_file,
+		.token_file = c->http.token_file,
+		.max_clients = (unsigned)c->http.max_clients};
+}
+
+static const struct eg_config *config_of(void *arg)
+{
+	return ((struct agent *)arg)->cfg;
+}
+
+static int open_http(struct agent *a, struct eg_strbuf *why)
+{
+	struct eg_http_config cfg;
+	struct eg_api_host host = {.arg = a,
+				   .meter = a->meter,
+				   .env = &a->env,
+				   .config = config_of,
+				   .view = eg_agent_view,
+				   .uid = geteuid()};
+	int r;
+
+	host.socket_gid = a->socket_gid = group_of(a->cfg->socket.group);
+	cfg = http_config(a);
+	r = eg_api_new(&host, &a->api);
+	if (r == 0) {
+		make_parent(a->places.socket);
+		r = eg_http_open(&cfg, eg_agent_handle, a, &a->http, why);
+	}
+	return r < 0 ? FAILURE : 0;
+}
+
+static int drop_rights(struct agent *a, struct eg_strbuf *why)
+{
+	const char *writable[4] = {NULL};
+	char textfile_dir[1024] = "";
+	struct eg_privilege_config cfg = {
+		.user = a->cfg->agent.user, .writable = writable, .seccomp = a->cfg->agent.seccomp};
+	size_t n = 0;
+
+	if (a->store)
+		writable[n++] = a->places.state;
+	if (a->places.run_dir[0])
+		writable[n++] = a->places.run_dir;
+	if (a->cfg->http.textfile[0]) {
+		char *slash;
+
+		eg_copy(textfile_dir, sizeof(textfile_dir), a->cfg->http.textfile);
+		slash = strrchr(textfile_dir, '/');
+		if (slash)
+			slash[slash == textfile_dir] = '\0';
+		writable[n++] = slash ? textfile_dir : ".";
+	}
+	for (size_t i = 0; i < eg_meter_count(a->meter); i++)
+		cfg.may_exec |= strcmp(eg_meter_driver(a->meter, i)->name, "powermetrics") == 0;
+	if (eg_privilege_drop(&cfg, &a->privilege, why) < 0)
+		return FAILURE;
+	if (a->privilege.note[0])
+		eg_log(EG_LOG_INFO, "agent", "%s", a->privilege.note);
+	return 0;
+}
+
+static int open_page(struct agent *a)
+{
+	struct eg_strbuf why = EG_STRBUF_INIT(WHY_MAX);
+	int r;
+
+	if (!a->cfg->page.enabled || !a->places.page[0])
+		return 0;
+	make_parent(a->places.page);
+	r = eg_page_create(a->places.page, group_of(a->cfg->page.group), a->fine, a->interval_ns,
+			   &a->page, &why);
+	if (r < 0) /* everything else works without it */
+		eg_log(EG_LOG_WARNING, "page", "no energy page: %s",
+		       why.len ? eg_strbuf_get(&why) : eg_errno_text(r));
+	else
+		eg_page_write(a->page, a->fine);
+	eg_strbuf_free(&why);
+	return 0;
+}
+
+struct collect {
+	struct eg_attribute_sink sink;
+	struct agent *a;
+};
+
+static void collect_attribute(struct eg_attribute_sink *sink, const struct eg_attribute *attribute)
+{
+	struct agent *a = ((struct collect *)sink)->a;
+
+	if (a->n_attributes < EG_AGENT_ATTRIBUTES_MAX)
+		a->attribute[a->n_attributes++] = *attribute;
+}
+
+static void read_attributes(struct agent *a)
+{
+	struct collect c = {.sink.put = collect_attribute, .a = a};
+
+	a->n_attributes = 0;
+	eg_meter_attributes(a->meter, &c.sink);
+}
+
+static void note_facts(struct agent *a)
+{
+	a->facts.version = EG_VERSION;
+	a->facts.revision = "";
+	a->facts.host = a->host;
+	a->facts.start_unix_ns = eg_clock_unix_ns(&a->env.clock);
+	a->facts.config_reload_ok = true;
+	a->facts.config_reload_unix_ns = a->facts.start_unix_ns;
+}
+
+static void warn_about_rate(const struct agent *a)
+{
+	uint64_t slowest = 0;
+	const char *name = "";
+
+	for (size_t i = 0; i < eg_meter_count(a->meter); i++)
+		if (eg_meter_channel(a->meter, i)->update_ns > slowest) {
+			slowest = eg_meter_channel(a->meter, i)->update_ns;
+			name = eg_meter_channel_name(a->meter, i);
+		}
+	if (a->interval_ns < slowest)
+		eg_log(EG_LOG_WARNING, "agent",
+		       "the interval of %g s is finer than %s refreshes (%g s): reads in between say "
+		       "nothing new",
+		       (double)a->interval_ns / 1e9, name, (double)slowest / 1e9);
+	if (a->interval_ns < EG_NSEC_PER_SEC)
+		eg_log(EG_LOG_WARNING, "agent",
+		       "sampling every %g s costs more than once a second; counters are exact at any "
+		       "interval, and readers who may see finely get a fresh sample when they ask",
+		       (double)a->interval_ns / 1e9);
+}
+
+static int make_waiting(struct agent *a)
+{
+	int http[2];
+	size_t n = eg_http_fds(a->http, http);
+
+	a->fds[a->n_fds++] = a->signal_fd;
+	for (size_t i = 0; i < n; i++)
+		a->fds[a->n_fds++] = http[i];
+	if (eg_api_fd(a->api) >= 0)
+		a->fds[a->n_fds++] = eg_api_fd(a->api);
+	if (!a->steered)
+		return 0;
+	a->wait_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (a->wait_fd < 0)
+		return -errno;
+	for (size_t i = 0; i < a->n_fds; i++) {
+		struct epoll_event e = {.events = EPOLLIN, .data.fd = a->fds[i]};
+
+		if (epoll_ctl(a->wait_fd, EPOLL_CTL_ADD, a->fds[i], &e) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int first_sample(struct agent *a, struct eg_strbuf *why)
+{
+	int r = make_waiting(a);
+
+	if (r == 0) {
+		a->attribute = calloc(EG_AGENT_ATTRIBUTES_MAX, sizeof(*a->attribute));
+		r = a->attribute ? eg_agent_first_sample(a) : -ENOMEM;
+	}
+	note_facts(a);
+	if (r == 0)
+		r = eg_metrics_new(a->fine, &a->facts, &a->metrics);
+	if (r == 0 && a->cfg->http.textfile[0])
+		r = eg_textfile_new(a->cfg->http.textfile, &a->textfile);
+	if (r == 0)
+		r = open_page(a);
+	if (r < 0) {
+		eg_strbuf_puts(why, eg_errno_text(r));
+		return FAILURE;
+	}
+	read_attributes(a);
+	eg_watch_look(a->watch, a->fine, a->meter);
+	eg_api_tick(a->api, a->fine, true);
+	a->coarse_is_new = false;
+	return 0;
+}
+
+static int open_all(struct agent *a)
+{
+	typedef int (*step)(struct agent *, struct eg_strbuf *);
+	static const struct {
+		const char *name;
+		step run;
+	} steps[] = {{"config", open_config}, {"agent", open_env},    {"ledger", open_store},
+		     {"sensors", open_meter}, {"ledger", open_views}, {"http", open_http},
+		     {"agent", drop_rights},  {"agent", first_sample}};
+	struct eg_strbuf why = EG_STRBUF_INIT(WHY_MAX);
+	int status = 0;
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(steps) && status == 0; i++) {
+		status = steps[i].run(a, &why);
+		if (status != 0)
+			fail(status, steps[i].name, &why, -ENOMEM);
+	}
+	eg_strbuf_free(&why);
+	return status;
+}
+
+/* ---- the loop ---- */
+
+static void say_where(const struct agent *a)
+{
+	size_t shown = 0;
+
+	for (size_t i = 0; i < a->fine->n_channels; i++)
+		shown += a->fine->channel[i].samples > 0;
+	eg_log(EG_LOG_INFO, "agent", "ergon %s measures %zu of %zu channels every %g s", EG_VERSION,
+	       shown, a->fine->n_channels, (double)a->interval_ns / 1e9);
+	if (!a->fine->n_channels)
+		eg_log(EG_LOG_WARNING, "agent",
+		       "no sensor can be read here; cure: `ergon doctor` says why for each interface");
+	if (*eg_http_url(a->http))
+		eg_log(EG_LOG_INFO, "http", "metrics at %s/metrics, for programs %s/api/v1",
+		       eg_http_url(a->http), eg_http_url(a->http));
+	if (a->places.socket[0])
+		eg_log(EG_LOG_INFO, "http", "socket %s", a->places.socket);
+	if (a->page)
+		eg_log(EG_LOG_INFO, "page", "energy page %s", a->places.page);
+	if (a->store)
+		eg_log(EG_LOG_INFO, "ledger", "state in %s", a->places.state);
+}
+
+static void reload(struct agent *a)
+{
+	struct eg_strbuf why = EG_STRBUF_INIT(WHY_MAX), restart = EG_STRBUF_INIT(WHY_MAX);
+	struct eg_config_source *source = NULL, *old = a->source;
+	const struct eg_config *old_cfg = a->cfg;
+	struct eg_http_config http;
+	int r;
+
+	eg_notify_send(&a->notify, "RELOADING=1");
+	r = load_config(a, &source, &why);
+	if (r == 0) {
+		a->cfg = eg_config_get(source);
+		http = http_config(a);
+		r = eg_http_reload(a->http, &http, &why);
+		if (r < 0)
+			a->cfg = old_cfg;
+	}
+	a->facts.config_reload_ok = r == 0;
+	if (r < 0) {
+		eg_log(EG_LOG_ERROR, "config", "not reloaded, the old configuration stays: %s",
+		       why.len ? eg_strbuf_get(&why) : eg_errno_text(r));
+		eg_config_free(source);
+	} else {
+		a->source = source;
+		a->facts.config_reload_unix_ns = eg_clock_unix_ns(&a->env.clock);
+		eg_log_setup(a->cfg->agent.log_level,
+			     a->cfg->agent.log_format == EG_LOG_FORMAT_JSON);
+		eg_config_needs_restart(old_cfg, a->cfg, &restart);
+		eg_log(EG_LOG_INFO, "config", "reloaded%s%s",
+		       restart.len ? "; these work after a restart: " : "",
+		       eg_strbuf_get(&restart));
+		eg_config_free(old);
+	}
+	eg_notify_send(&a->notify, "READY=1");
+	eg_strbuf_free(&why);
+	eg_strbuf_free(&restart);
+}
+
+static void take_signal(struct agent *a)
+{
+	struct signalfd_siginfo info;
+
+	while (read(a->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		if (info.ssi_signo == SIGHUP)
+			reload(a);
+		else
+			a->stop = true;
+	}
+}
+
+/* When something has to be done at the latest, on the interval clock. */
+static uint64_t next_due(const struct agent *a)
+{
+	uint64_t guard = eg_meter_guard_ns(a->meter), due = a->next_ns;
+
+	if (guard != UINT64_MAX)
+		due = EG_MIN(due, a->fine->t_ns + guard);
+	if (a->notify.watchdog_ns)
+		due = EG_MIN(due, a->alive_ns + a->notify.watchdog_ns / 2);
+	return due;
+}
+
+static void do_what_is_due(struct agent *a)
+{
+	uint64_t now = eg_clock_ns(&a->env.clock), guard = eg_meter_guard_ns(a->meter);
+
+	if (a->notify.watchdog_ns && now >= a->alive_ns + a->notify.watchdog_ns / 2) {
+		eg_notify_send(&a->notify, "WATCHDOG=1");
+		a->alive_ns = now;
+	}
+	if (now < a->next_ns && (guard == UINT64_MAX || now < a->fine->t_ns + guard))
+		return;
+	eg_agent_tick(a);
+	if (now >= a->next_ns) {
+		uint64_t late = (now - a->next_ns) / a->interval_ns;
+
+		a->facts.missed_ticks += late;
+		a->next_ns += (late + 1) * a->interval_ns;
+	}
+	if (now >= a->flush_ns) {
+		eg_agent_flush(a);
+		eg_watch_store(a->watch, a->store);
+		a->flush_ns = now + a->cfg->energy.wal_flush_ns;
+	}
+	if (a->textfile && now >= a->textfile_ns &&
+	    eg_agent_metrics(a, a->fine, EG_METRICS_TEXT) == 0) {
+		(void)eg_textfile_offer(a->textfile, eg_strbuf_get(&a->body), a->body.len);
+		a->textfile_ns = now + TEXTFILE_NS;
+	}
+}
+
+static void wait_for_more(struct agent *a)
+{
+	uint64_t due = next_due(a), now = eg_clock_ns(&a->env.clock);
+	uint64_t left = due > now ? due - now : 0, http = eg_http_timeout_ns(a->http);
+	struct pollfd p[EG_ARRAY_SIZE(a->fds)];
+	struct timespec ts;
+
+	a->facts.wakeups++;
+	if (a->steered && http) {
+		int r = eg_file_clock_sleep(a->steered, due, a->wait_fd);
+
+		if (r != -ECANCELED)
+			return;
+		left = WAIT_MAX_NS; /* its simulator has gone: no time comes any more */
+	}
+	left = EG_MIN(EG_MIN(left, http), WAIT_MAX_NS);
+	for (size_t i = 0; i < a->n_fds; i++)
+		p[i] = (struct pollfd){.fd = a->fds[i], .events = POLLIN};
+	ts = (struct timespec){.tv_sec = (time_t)(left / EG_NSEC_PER_SEC),
+			       .tv_nsec = (long)(left % EG_NSEC_PER_SEC)};
+	(void)ppoll(p, a->n_fds, &ts, NULL);
+}
+
+static void loop(struct agent *a)
+{
+	a->next_ns = a->fine->t_ns + a->interval_ns;
+	a->alive_ns = a->fine->t_ns;
+	a->flush_ns = a->fine->t_ns + a->cfg->energy.wal_flush_ns;
+	while (!a->stop) {
+		wait_for_more(a);
+		take_signal(a);
+		eg_http_run(a->http);
+		eg_api_run(a->api);
+		if (a->coarse_is_new) {
+			eg_api_tick(a->api, a->fine, true);
+			a->coarse_is_new = false;
+		}
+		if (!a->stop)
+			do_what_is_due(a);
+	}
+}
+
+/* ---- the end ---- */
+
+static void stop_in_order(struct agent *a)
+{
+	const struct eg_account *accounts;
+	size_t n;
+
+	eg_notify_send(&a->notify, "STOPPING=1");
+	eg_agent_tick(a);
+	accounts = eg_agent_accounts(a, &n);
+	a->store = eg_store_close(a->store, accounts, n, a->fine->unix_ns, STOP_FLUSH_NS);
+	eg_log(EG_LOG_INFO, "agent", "stopped");
+}
+
+static void close_all(struct agent *a)
+{
+	bool left_behind;
+
+	eg_textfile_free(a->textfile);
+	eg_page_close(a->page);
+	eg_api_free(a->api); /* answers what waits */
+	a->http = eg_http_close(a->http);
+	eg_metrics_free(a->metrics);
+	eg_watch_free(a->watch);
+	if (a->self)
+		eg_self_free(a->self);
+	eg_store_close(a->store, NULL, 0, 0, 0);
+	eg_view_free(a->fine);
+	eg_view_free(a->coarse);
+	free(a->scratch);
+	free(a->attribute);
+	eg_strbuf_free(&a->body);
+	/* A driver that hangs keeps the meter and may still look at the environment. */
+	left_behind = eg_meter_close(a->meter) != NULL;
+	if (!left_behind) {
+		free(a->settings);
+		eg_file_clock_close(a->steered);
+		if (a->have_env)
+			eg_env_close(&a->env);
+		eg_config_free(a->source);
+	}
+	eg_notify_close(&a->notify);
+	if (a->wait_fd >= 0)
+		close(a->wait_fd);
+	if (a->signal_fd >= 0)
+		close(a->signal_fd);
+}
+
+int eg_agent_run(const struct eg_agent_start *start)
+{
+	/* On the heap: a driver that hangs may look at the environment for ever. */
+	struct agent *a = calloc(1, sizeof(*a));
+	int status;
+
+	if (!a)
+		return FAILURE;
+	*a = (struct agent){.start = start,
+			    .body = EG_STRBUF_INIT(BODY_MAX),
+			    .signal_fd = -1,
+			    .wait_fd = -1,
+			    .notify = {.fd = -1},
+			    .socket_gid = (gid_t)-1};
+	eg_log_setup(EG_LOG_INFO, false);
+	eg_notify_open(&a->notify);
+	status = take_signals(a) < 0 ? FAILURE : open_all(a);
+	if (status == 0) {
+		say_where(a);
+		warn_about_rate(a);
+		eg_notify_send(&a->notify, "READY=1");
+		loop(a);
+		stop_in_order(a);
+	}
+	close_all(a);
+	return status;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the agent share. Nobody else includes this. */
+#ifndef EG_AGENT_INTERNAL_H
+#define EG_AGENT_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "agent/agent.h"
+#include "agent/api.h"
+#include "agent/notify.h"
+#include "agent/page.h"
+#include "agent/privilege.h"
+#include "base/log.h"
+#include "codec/metrics.h"
+#include "core/view.h"
+#include "export/http.h"
+#include "store/store.h"
+
+enum { EG_AGENT_ATTRIBUTES_MAX = 1024 };
+
+struct eg_self;	    /* self.c: what the agent costs */
+struct eg_watch;    /* watch.c: one log line for each change of state */
+struct eg_textfile; /* textfile.c */
+
+struct agent {
+	const struct eg_agent_start *start;
+	struct eg_config_source *source;
+	const struct eg_config *cfg; /* of source */
+	struct eg_places places;
+
+	struct eg_env env;
+	bool have_env;
+	struct eg_file_clock *steered; /* NULL: the machine's own time */
+	char boot_id[64];
+	struct eg_setting *settings;
+	size_t n_settings;
+	struct eg_meter *meter;
+	/* The newest view, and the one for readers who may see coarsely. */
+	struct eg_view *fine, *coarse;
+	bool have_view, have_coarse;
+	bool coarse_is_new;	    /* renewed since the API's last tick */
+	struct eg_account *scratch; /* accounts of the view, one after the other, for the store */
+
+	struct eg_store *store; /* NULL: memory only */
+	struct eg_page_writer *page;
+	struct eg_http *http;
+	struct eg_api *api;
+	struct eg_metrics *metrics;
+	struct eg_strbuf body; /* of the answer being made */
+	struct eg_notify notify;
+	struct eg_privilege_state privilege;
+	struct eg_self *self;
+	struct eg_watch *watch;
+	struct eg_textfile *textfile;
+	struct eg_attribute *attribute; /* read at the start, and again now and then */
+	size_t n_attributes;
+	gid_t socket_gid;
+	char host[256];
+
+	int signal_fd, wait_fd; /* wait_fd: everything to wait for, for the steered clock */
+	int fds[8];
+	size_t n_fds;
+	uint64_t interval_ns, next_ns, flush_ns, alive_ns, textfile_ns; /* interval clock */
+	struct eg_agent_facts facts;
+	uint64_t scrapes;
+	bool stop;
+};
+
+/* tick.c */
+int eg_agent_first_sample(struct agent *a) EG_MUST_CHECK;
+/* Samples and makes the result safe and visible, in that order. */
+void eg_agent_tick(struct agent *a);
+const struct eg_view *eg_agent_view(void *arg, enum eg_access access, bool fresh);
+void eg_agent_flush(struct agent *a);
+/* The accounts of the newest view as the store takes them. */
+const struct eg_account *eg_agent_accounts(struct agent *a, size_t *ret_n);
+
+/* serve.c */
+void eg_agent_handle(void *arg, struct eg_http_request *req);
+/* The /metrics page of a view into a->body. */
+int eg_agent_metrics(struct agent *a, const struct eg_view *v,
+		     enum eg_metrics_format format) EG_MUST_CHECK;
+
+/* self.c */
+int eg_self_new(const struct eg_env *env, struct eg_self **ret) EG_MUST_CHECK;
+struct eg_self *eg_self_free(struct eg_self *s);
+/* Fills CPU time, memory and energy; the energy at most every ten seconds. */
+void eg_self_look(struct eg_self *s, const struct eg_view *v, struct eg_agent_facts *facts);
+
+/* watch.c */
+int eg_watch_new(const struct eg_view *v, struct eg_watch **ret) EG_MUST_CHECK;
+struct eg_watch *eg_watch_free(struct eg_watch *w);
+void eg_watch_look(struct eg_watch *w, const struct eg_view *v, struct eg_meter *m);
+void eg_watch_store(struct eg_watch *w, struct eg_store *s);
+
+/* textfile.c: writes /metrics for node_exporter's collector, on a thread of its own. */
+int eg_textfile_new(const char *path, struct eg_textfile **ret) EG_MUST_CHECK;
+struct eg_textfile *eg_textfile_free(struct eg_textfile *t);
+/* Hands a page over; false: the last one is still being written. */
+bool eg_textfile_offer(struct eg_textfile *t, const char *data, size_t len);
+
+#endif
