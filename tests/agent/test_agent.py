@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent as its operator meets it: start, stop, refusals, reload, log, rights, and its faces."""
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+from rig import ERGON, NS, Agent, Place, Sim, Skip, ergon, ledger, parse_text, run_tests, until
+
+MACHINE = """[scenario]
+title = one package, a gauge
+[machine]
+cpus = 2
+[proc]
+utilization = 0.5
+[rapl intel-rapl:0]
+name = package-0
+max-power = 200W
+power = 100W
+[hwmon 0]
+name = power_meter
+[hwmon 0 power1]
+label = chassis
+power = 250W
+update = 1s
+"""
+CPU = ("cpu-0", "package", "measured")
+
+
+def test_stop_loses_nothing():
+    """T19: SIGTERM at constant power, every joule up to the stop is on disk; and SIGINT does the same."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with Place() as place:
+            sim = place.add(Sim(place, MACHINE, clock=True))
+            agent = place.add(Agent(place, sim))
+            first = sim.time.now()
+            sim.time.sleep(30.25)
+            agent.process.send_signal(number)
+            started = time.monotonic()
+            assert agent.process.wait(30) == 0, agent.log()
+            print(f"# stopped in {time.monotonic() - started:.3f} s (aim: below 1 s)")
+            kept = {(a["device"], a["component"], a["provenance"]): a["joules"]
+                    for a in ledger(agent.state)["accounts"]}
+            truth = sim.truth(first, sim.time.now())["rapl intel-rapl:0"]
+            assert abs(kept[CPU] - truth) < 0.001, (kept[CPU], truth)
+            assert not os.path.exists(agent.socket) and not os.path.exists(agent.page)
+
+
+def test_second_agent_is_refused():
+    """T23: the second one on a state directory ends with 1 and a cure; totals are the first one's."""
+    with Place() as place:
+        sim = place.add(Sim(place, MACHINE, clock=True))
+        agent = place.add(Agent(place, sim))
+        before = agent.totals()
+        second = place.add(Agent(place, sim, "--socket", place.path("run", "b.sock"), ready=False))
+        assert second.process.wait(30) == 1
+        assert re.search(r"another agent|in use|holds", second.log()), second.log()
+        assert str(agent.process.pid) in second.log(), second.log()
+        assert agent.totals() == before
+
+
+def test_foreign_state_is_refused():
+    """T24: a symlink, a directory, foreign bytes: exit 1, and the file is as it was."""
+    for kind in ("symlink", "directory", "foreign", "random"):
+        with Place() as place:
+            sim = place.add(Sim(place, MACHINE, clock=True))
+            os.makedirs(place.path("state"))
+            log = place.path("state", "ledger.log")
+            if kind == "symlink":
+                open(place.path("target"), "w").close()
+                os.symlink(place.path("target"), log)
+            elif kind == "directory":
+                os.mkdir(log)
+            else:
+                with open(log, "wb") as f:
+                    f.write(b"somebody's letters\n" * 50 if kind == "foreign" else os.urandom(5000))
+            before = None if kind == "directory" else open(log, "rb").read()
+            agent = place.add(Agent(place, sim, ready=False))
+            assert agent.process.wait(30) == 1, (kind, agent.log())
+            assert len(agent.log().strip().splitlines()) <= 2, agent.log()
+            if before is not None:
+                assert open(log, "rb").read() == before
+            # Without a ledger on disk it runs.
+            agent = place.add(Agent(place, sim, config="[energy]\nwal_enabled = false\n"))
+            assert agent.stop() == 0
+
+
+def test_reload():
+    with Place() as place:
+        sim = place.add(Sim(place, MACHINE, clock=True))
+        agent = place.add(Agent(place, sim, config="[compat]\nall_smi = true\n"))
+        assert "all_smi_energy_consumed_joules_total" in agent.get("/metrics").text
+        with open(agent.config, "w") as f:
+            f.write("[compat]\nall_smi = false\nnode_exporter = true\n")
+        agent.reload()
+        until("the reload", lambda: "reloaded" in agent.log())
+        text = agent.get("/metrics").text
+        assert "all_smi_energy" not in text and "node_rapl_package_joules_total" in text
+        with open(agent.config, "w") as f:
+            f.write("[compat]\nal_smi = true\n")
+        agent.reload()
+        until("the refusal", lambda: "not reloaded" in agent.log())
+        assert "2:1" in agent.log() and "all_smi" in agent.log().split("not reloaded")[1], agent.log()
+        assert "node_rapl_package_joules_total" in agent.get("/metrics").text
+        with open(agent.config, "w") as f:
+            f.write('[agent]\ninterval = "2s"\n')
+        agent.reload()
+        until("the word about a restart", lambda: "agent.interval" in agent.log())
+        assert agent.stop() == 0
+
+
+def test_usage():
+    with Place() as place:
+        base = ["agent", "--state", place.path("s"), "--listen", "off", "--socket", place.path("x")]
+        for words, part in ((["--interval", "0.5ms"], "interval"), (["--interval", "61s"], "interval"),
+                            (["--listn", "x"], "listen"), (["--config", place.path("none.toml")], "none.toml")):
+            r = subprocess.run([ERGON, *base, *words], capture_output=True, text=True, timeout=60)
+            assert r.returncode == 2, (words, r.returncode, r.stderr)
+            assert part in r.stderr, (words, r.stderr)
+        for words in (["--listen", "127.0.0.1:notaport"], ["--root", place.path("nowhere")]):
+            r = subprocess.run([ERGON, *base, *words], capture_output=True, text=True, timeout=60)
+            assert r.returncode in (1, 2) and len(r.stderr.strip().splitlines()) <= 3, (words, r.stderr)
+        assert "--textfile" in ergon("agent", "--help").stdout
+
+
+def test_taken_port():
+    with Place() as place, socket.socket() as s:
+        sim = place.add(Sim(place, MACHINE, clock=True))
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+        agent = place.add(Agent(place, sim, listen=f"127.0.0.1:{s.getsockname()[1]}", ready=False))
+        assert agent.process.wait(30) == 1
+        assert "in use" in agent.log(), agent.log()
+
+
+def test_log_as_json():
+    with Place() as place:
+        sim = place.add(Sim(place, MACHINE, clock=True))
+        agent = place.add(Agent(place, sim, config='[agent]\nlog_format = "json"\n'))
+        agent.stop()
+        lines = [json.loads(line) for line in agent.log().splitlines()]
+        assert any("metrics at" in json.dumps(d) for d in lines) and len(lines) >= 4
+
+
+def test_notify():
+    """READY once there is a sample, RELOADING with its time, STOPPING; WATCHDOG again and again."""
+    with Place() as place, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.bind(place.path("notify"))
+        s.settimeout(30)
+        sim = place.add(Sim(place, MACHINE))
+        agent = place.add(Agent(place, sim, env={"NOTIFY_SOCKET": place.path("notify"),
+                                                 "WATCHDOG_USEC": "300000"}))
+        assert "READY=1" in s.recv(4096).decode()
+        beats = [s.recv(4096).decode() for _ in range(4)]
+        assert all("WATCHDOG=1" in b for b in beats), beats
+        agent.reload()
+        seen = ""
+        while "READY=1" not in seen:
+            seen += s.recv(4096).decode() + "\n"
+        assert "RELOADING=1" in seen
+        assert "MONOTONIC_USEC=" in seen
+        agent.process.send_signal(signal.SIGTERM)
+        while "STOPPING=1" not in seen:
+            seen += s.recv(4096).decode()
+        assert agent.process.wait(30) == 0
+
+
+def test_one_line_a_change():
+    """A sensor that goes and comes is said once each time, and its total does not move meanwhile."""
+    text = MACHINE.replace("power = 100W", "power = 100W\nevent = 20s vanish for 20s")
+    with Place() as place:
+        sim = place.add(Sim(place, text, clock=True))
+        agent = place.add(Agent(place, sim))
+        start = sim.time.now()
+        sim.time.sleep(15)
+        before = agent.totals()[CPU]
+        sim.time.sleep(15)
+        away = agent.metrics(local=True)
+        up = {dict(labels)["channel"]: value for (name, labels), value in away.items()
+              if name == "ergon_sensor_up"}
+        assert up["package-0"] == 0 and up["power_meter-power_meter.0-chassis"] == 1, up
+        assert agent.totals()[CPU] >= before
+        sim.time.sleep(30)
+        log = agent.log()
+        assert len(re.findall(r"rapl/package-0.*does not answer", log)) == 1, log
+        assert len(re.findall(r"rapl/package-0.*answers again", log)) == 1, log
+        truth = sim.truth(start, sim.time.now())["rapl intel-rapl:0"]
+        got = agent.totals()[CPU]
+        # The counter went on while it was away: all of it is known again, or the hole is a gap.
+        assert got <= truth + 0.2, (got, truth)
+        agent.stop()
+
+
+def test_absent_device_keeps_its_total():
+    """T34, T22: unplugged between two agents, and back."""
+    with Place() as place:
+        sim = place.add(Sim(place, MACHINE, clock=True))
+        agent = place.add(Agent(place, sim))
+        sim.time.sleep(20)
+        chassis = ("node", "chassis", "measured")
+        before = agent.totals()[chassis]
+        assert before > 0
+        agent.stop()
+        hwmon = os.path.join(sim.root, "sys/class/hwmon")
+        os.rename(hwmon, place.path("unplugged"))
+        agent = place.add(Agent(place, sim))
+        sim.time.sleep(5)
+        assert agent.totals()[chassis] >= before
+        agent.stop()
+        os.rename(place.path("unplugged"), hwmon)
+        agent = place.add(Agent(place, sim))
+        sim.time.sleep(5)
+        assert agent.totals()[chassis] > before
+        agent.stop()
+
+
+def test_no_sensor():
+    """A machine without sensors is served all the same, without a single joule."""
+    with Place() as place:
+        sim = place.add(Sim(place, "no-sensor", clock=True))
+        agent = place.add(Agent(place, sim))
+        m = agent.metrics()
+        assert not [k for k in m if k[0] in ("ergon_energy_joules_total", "ergon_power_watts")]
+        assert [k for k in m if k[0] == "ergon_build_info"]
+        assert "no sensor" in agent.log()
+        assert agent.stop() == 0
+
+
+def test_openmetrics_and_gzip():
+    with Place() as place:
+        sim = place.add(Sim(place, MACHINE, clock=True))
+        agent = place.add(Agent(place, sim))
+        sim.time.sleep(5)
+        plain = agent.get("/metrics")
+        assert plain.headers["content-type"].startswith("text/plain; version=0.0.4")
+        om = agent.get("/metrics", {"Accept": "application/openmetrics-text; version=1.0.0"})
+        assert om.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+        assert om.text.endswith("# EOF\n") and "_created" in om.text
+        packed = agent.get("/metrics", {"Accept-Encoding": "gzip"})
+        assert packed.headers.get("content-encoding") == "gzip"
+        import gzip
+        assert set(parse_text(gzip.decompress(packed.body).decode())) == set(parse_text(plain.text))
+        try:
+            from prometheus_client.openmetrics.parser import text_string_to_metric_families as strict
+        except ImportError:
+            raise Skip("prometheus_client is not installed")
+        assert len(list(strict(om.text))) > 10
+        promtool = shutil.which("promtool")
+        if promtool:
+            with open(agent.config, "w") as f:
+                f.write("[compat]\nall_smi = false\n")
+            agent.reload()
+            until("the reload", lambda: "reloaded" in agent.log())
+            r = subprocess.run([promtool, "check", "metrics"], input=agent.get("/metrics").text,
+                               capture_output=True, text=True, timeout=60)
+            assert r.returncode == 0 and not r.stdout and not r.stderr, r
+        agent.stop()
+
+
+def test_textfile():
+    with Place() as place:
+        sim = place.add(Sim(place, MACHINE))
+        os.mkdir(place.path("collector"))
+        out = place.path("collector", "ergon.prom")
+        agent = place.add(Agent(place, sim, "--textfile", out))
+        until("the file", lambda: os.path.exists(out))
+        with open(out) as f:
+            assert any(k[0] == "ergon_energy_joules_total" for k in parse_text(f.read()))
+        assert os.listdir(place.path("collector")) == ["ergon.prom"]
+        agent.stop()
+
+
+def test_rights_are_given_up():
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+    with Place() as place:
+        sim = place.add(Sim(place, MACHINE, clock=True))
+        agent = place.add(Agent(place, sim))
+        for task in os.listdir(f"/proc/{agent.process.pid}/task"):
+            with open(f"/proc/{agent.process.pid}/task/{task}/status") as f:
+                status = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
+            assert int(status["CapEff"], 16) == 0 and int(status["CapPrm"], 16) == 0, status["CapEff"]
+            assert status["NoNewPrivs"].strip() == "1"
+        sim.time.sleep(100)  # flushes, and reads on
+        assert agent.totals()[CPU] > 9000
+        assert agent.stop() == 0
+        assert "cannot" not in agent.log(), agent.log()
+
+
+def test_as_nobody():
+    """uid 65534 reads what it may, serves it, and names what it may not."""
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+    with Place() as place:
+        os.chmod(place.dir, 0o777)
+        sim = place.add(Sim(place, MACHINE, clock=True))
+        os.makedirs(place.path("run"))
+        os.chmod(place.path("run"), 0o777)
+        agent = place.add(Agent(place, sim, user=65534))
+        totals = agent.totals()
+        assert CPU not in totals and ("node", "chassis", "measured") in totals, totals
+        assert re.search(r"rapl.*(permission|root|group|capab)", agent.log(), re.I), agent.log()
+        assert agent.stop() == 0
+
+
+def test_unprivileged_reader_is_coarse():
+    """A peer that is neither root, the agent's user nor in its group sees nothing fresher than a second."""
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+    with Place() as place:
+        os.chmod(place.dir, 0o755)
+        sim = place.add(Sim(place, MACHINE, clock=True))
+        agent = place.add(Agent(place, sim))
+        script = ("import json,socket,sys\n"
+                  "s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1])\n"
+                  "s.sendall(b'GET /api/v1/totals HTTP/1.0\\r\\nHost: x\\r\\n\\r\\n')\n"
+                  "b=b''\n"
+                  "while True:\n p=s.recv(65536)\n if not p: break\n b+=p\n"
+                  "print(b.decode().split('\\r\\n\\r\\n',1)[1])\n")
+
+        def nobody():
+            r = subprocess.run(["/usr/bin/python3", "-c", script, agent.socket], user=65534,
+                               capture_output=True, text=True, timeout=60)
+            assert r.returncode == 0, r.stderr
+            return json.loads(r.stdout)
+        seen = []
+        for _ in range(8):
+            sim.time.sleep(0.25)
+            seen.append(json.dumps(nobody()["accounts"], sort_keys=True))
+        assert len(set(seen)) <= 3, len(set(seen))
+        fine = set()
+        for _ in range(8):
+            sim.time.sleep(0.25)
+            fine.add(agent.totals()[CPU])
+        assert len(fine) == 8
+        agent.stop()
+
+
+if __name__ == "__main__":
+    run_tests(globals())

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real Prometheus scrapes the agent on a simulated machine in real time: over wraps of the counter, a
+kill -9, a time without an agent, and a restart."""
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+
+from rig import NS, SOAK, Agent, Place, Sim, Skip, run_tests, until
+
+SECONDS = 24 * SOAK  # before the kill, and again after the restart
+# 1,000 J at 100 W: the counter wraps every ten seconds.
+MACHINE = """[scenario]
+title = a package of 100 W whose counter wraps every ten seconds
+[machine]
+cpus = 4
+[rapl intel-rapl:0]
+name = package-0
+max-power = 150W
+range = 1000000000
+start = 995000000
+power = 100W
+"""
+SENSOR = "rapl intel-rapl:0"
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Prometheus:
+    def __init__(self, place, target):
+        program = shutil.which("prometheus")
+        if not program:
+            raise Skip("prometheus is not installed")
+        self.port = free_port()
+        config = place.path("prometheus.yml")
+        with open(config, "w") as f:
+            f.write("global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n"
+                    f"- job_name: ergon\n  static_configs: [{{targets: ['{target}']}}]\n")
+        self.log = open(place.path("prometheus.log"), "wb")
+        self.process = subprocess.Popen(
+            [program, f"--config.file={config}", f"--storage.tsdb.path={place.path('tsdb')}",
+             f"--web.listen-address=127.0.0.1:{self.port}", "--log.level=warn"],
+            stdout=self.log, stderr=self.log)
+        until("prometheus", self.ready, 60)
+
+    def ready(self):
+        assert self.process.poll() is None, "prometheus ended"
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=5) as r:
+                return r.status == 200
+        except OSError:
+            return False
+
+    def query(self, text, at=None):
+        words = {"query": text}
+        if at is not None:
+            words["time"] = f"{at:.3f}"
+        url = f"http://127.0.0.1:{self.port}/api/v1/query?" + urllib.parse.urlencode(words)
+        with urllib.request.urlopen(url, timeout=10) as r:
+            d = json.load(r)
+        assert d["status"] == "success", d
+        return d["data"]["result"]
+
+    def raw(self, selector, seconds=600):
+        """[(time, value)] as they were scraped."""
+        found = self.query(f"{selector}[{seconds}s]")
+        assert len(found) == 1, (selector, found)
+        return [(float(t), float(v)) for t, v in found[0]["values"]]
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.log.close()
+
+
+def boot_of(unix_seconds):
+    """The interval clock at a Unix time: both are read here, side by side."""
+    offset = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.time_ns()
+    return int(unix_seconds * 1e9) + offset
+
+
+ENERGY = {
+    "own": 'ergon_energy_joules_total{component="package"}',
+    "all-smi": 'all_smi_energy_consumed_joules_total{scope="cpu"}',
+}
+AGE = 'ergon_reading_age_seconds{component="package"}'
+
+
+def test_increase_over_wraps_kill_and_restart():
+    with Place() as place:
+        sim = place.add(Sim(place, MACHINE))
+        agent = place.add(Agent(place, sim))
+        prometheus = place.add(Prometheus(place, agent.address))
+        time.sleep(SECONDS)
+        agent.kill()
+        agent.close()
+        time.sleep(3)
+        again = place.add(Agent(place, sim, listen=agent.address))
+        assert again.address == agent.address
+        time.sleep(SECONDS)
+        until("a last scrape", lambda: prometheus.query("up")[0]["value"][1] == "1")
+
+        ages = dict(prometheus.raw(AGE))
+        for family, selector in ENERGY.items():
+            samples = [(t, v) for t, v in prometheus.raw(selector) if t in ages]
+            values = [v for _, v in samples]
+            assert len(samples) > SECONDS, len(samples)
+            assert values == sorted(values), "it fell"
+            (t0, v0), (t1, v1) = samples[0], samples[-1]
+            truth = sim.truth(boot_of(t0 - ages[t0]), boot_of(t1 - ages[t1]))[SENSOR]
+            error = (v1 - v0) / truth - 1
+            print(f"# {family}: {v1 - v0:.3f} J, truth {truth:.3f} J, {100 * error:+.4f} %, "
+                  f"{len(samples)} samples over {t1 - t0:.1f} s and {(v1 - v0) / 1000:.1f} wraps")
+            assert abs(error) <= 0.001, (family, v1 - v0, truth)
+            # At constant power, over the time without an agent as well.
+            for at, span in ((t1, int(t1 - t0) - 1), (t1, 15), (t0 + SECONDS - 2, 15)):
+                found = prometheus.query(f"increase({selector}[{span}s])", at)
+                got = float(found[0]["value"][1])
+                print(f"# {family}: increase over {span} s is {got:.3f} J, "
+                      f"{100 * (got / (100 * span) - 1):+.3f} %")
+                assert abs(got / (100 * span) - 1) <= 0.005, (family, span, got)
+        assert again.stop() == 0
+
+
+if __name__ == "__main__":
+    run_tests(globals())
