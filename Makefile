@@ -17,6 +17,11 @@ all: ## build/ergon and build/libergon.so
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
 
+agent: ## the agent on this machine, in the foreground; prints where to look
+	@sh tools/deps agent
+	@$(B) "$(CURDIR)/build" "src/cli/ergon src/cli/ergon-agent"
+	@sh tools/agent.sh "$(CURDIR)/build/src/cli/ergon"
+
 check: ## all tests, as ./check
 	@./check
 
@@ -55,4 +60,4 @@ clean: ## every build directory
 	rm -rf build build.log build.lock build-check build-dev build-install build-install.log \
 		build-install.lock
 
-.PHONY: all help check dev tsan lint format soak bench fuzz install clean
+.PHONY: all help agent check dev tsan lint format soak bench fuzz install clean
