@@ -22,6 +22,11 @@
 #define EG_HTTP_CLIENTS_MAX 256		/* default of max_clients */
 #define EG_HTTP_STREAMS_MAX 64		/* open event streams; more: 503 */
 #define EG_HTTP_QUEUE_MAX   (64u << 10) /* bytes waiting for one stream; more: dropped, counted */
+#define EG_HTTP_QUERY_MAX   64		/* parameters of one query; more: 400 */
+#define EG_HTTP_REPLIES_MAX \
+	(32u << 20)	       /* bytes of all answers not yet taken by clients; more: 503 */
+#define EG_HTTP_GZIP_MIN  1024 /* shorter answers are not compressed */
+#define EG_HTTP_OPEN_PATH "/-/healthy" /* needs no credentials, and none are looked at */
 
 /* Credentials and certificates are read from files named in the configuration, once per open. */
 struct eg_http_config {
@@ -33,8 +38,15 @@ struct eg_http_config {
 	const char
 		*basic_auth_file; /* lines USER:HASH, hash as crypt(3) knows it ($2b$, $6$, $y$) */
 	const char *token_file;	  /* one bearer token a line; '#' begins a comment */
-	unsigned max_clients;	  /* 0: EG_HTTP_CLIENTS_MAX */
-	unsigned idle_timeout_s;  /* 0: 15 */
+	/*
+	 * With a password or token file: answer 401 to a TCP request without credentials, except of
+	 * EG_HTTP_OPEN_PATH. False: it reaches the handler as not authenticated. Wrong credentials are
+	 * answered 401 in any case.
+	 */
+	bool require_auth;
+	unsigned max_clients;	 /* of each listener, so that TCP cannot lock out local programs;
+				    0: EG_HTTP_CLIENTS_MAX */
+	unsigned idle_timeout_s; /* 0: 15 */
 };
 
 struct eg_http_peer {
@@ -69,14 +81,22 @@ struct eg_http_answer {
 };
 /*
  * The handler calls exactly one of these, now or (after defer) later from the same thread. HEAD and
- * Content-Length are the server's business. A reply to a peer that has gone is dropped.
+ * Content-Length are the server's business, and so is WWW-Authenticate with 401. A reply to a peer
+ * that has gone is dropped. After the reply req is the server's again.
  */
 void eg_http_reply(struct eg_http_request *req, const struct eg_http_answer *answer);
-/* Keeps the request open: req stays valid until its reply, or until gone() is called. */
+/*
+ * Keeps the request open: req stays valid until its reply, or until gone() is called. A peer that
+ * shuts down its sending side counts as gone.
+ */
 void eg_http_defer(struct eg_http_request *req,
 		   void (*gone)(void *arg, struct eg_http_request *req), void *arg);
 
-/* An endless answer, such as server-sent events. NULL: too many; 503 has been sent. */
+/*
+ * An endless answer, such as server-sent events. NULL: too many (or no memory); 503 has been sent.
+ * gone(): the peer left, or took nothing for idle_timeout_s; s is no longer valid after it. It may be
+ * called from eg_http_run() and eg_http_close() only.
+ */
 struct eg_http_stream;
 struct eg_http_stream *eg_http_stream_open(struct eg_http_request *req, const char *type,
 					   void (*gone)(void *arg, struct eg_http_stream *s),
@@ -84,7 +104,7 @@ struct eg_http_stream *eg_http_stream_open(struct eg_http_request *req, const ch
 /* False: its queue is full, this piece was dropped (whole) and counted. */
 bool eg_http_stream_write(struct eg_http_stream *s, const char *data, size_t len);
 uint64_t eg_http_stream_dropped(const struct eg_http_stream *s);
-void eg_http_stream_close(struct eg_http_stream *s);
+void eg_http_stream_close(struct eg_http_stream *s); /* what is queued is still sent; no gone() */
 
 typedef void (*eg_http_handler)(void *arg, struct eg_http_request *req);
 
@@ -97,8 +117,13 @@ struct eg_http;
  */
 int eg_http_open(const struct eg_http_config *cfg, eg_http_handler handler, void *arg,
 		 struct eg_http **ret, struct eg_strbuf *why) EG_MUST_CHECK;
-struct eg_http *eg_http_close(struct eg_http *h); /* takes NULL; removes the socket file */
-/* Reads certificates and credentials again; on failure the old ones stay and why says so. */
+/* Takes NULL; removes the socket file. Calls gone() for what is open. Never from a handler. */
+struct eg_http *eg_http_close(struct eg_http *h);
+/*
+ * Reads certificates and credentials again and takes require_auth, max_clients and idle_timeout_s (of
+ * new connections); on failure the old ones stay and why says so. Addresses, and whether there is TLS
+ * at all, need a new eg_http_open(): -EINVAL. Open connections keep the certificate they began with.
+ */
 int eg_http_reload(struct eg_http *h, const struct eg_http_config *cfg,
 		   struct eg_strbuf *why) EG_MUST_CHECK;
 /* Descriptors to wait for reading (level triggered); returns their number, at most 2. */

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See http_secret.h. The checks are made on the open descriptor, so that they hold for what is read. */
+#include "export/http_secret.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/diag.h"
+
+static int check(const char *path, int fd, bool secret, struct eg_strbuf *why)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode)) {
+		eg_strbuf_printf(why, "%s is no plain file; name the file itself", path);
+		return -EINVAL;
+	}
+	if (secret && (st.st_mode & S_IRWXO)) {
+		eg_strbuf_printf(
+			why,
+			"%s holds secrets and every user may read or write it (mode %04o); "
+			"run: chmod 0640 %s",
+			path, (unsigned)(st.st_mode & 07777), path);
+		return -EACCES;
+	}
+	if (st.st_size > (off_t)EG_SECRET_FILE_MAX) {
+		eg_strbuf_printf(why, "%s is larger than %u bytes; is it the right file?", path,
+				 EG_SECRET_FILE_MAX);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int eg_secret_read(const char *path, bool secret, char **ret, size_t *ret_len,
+		   struct eg_strbuf *why)
+{
+	eg_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	size_t len = 0;
+	ssize_t n;
+	char *text;
+	int r;
+
+	if (fd < 0) {
+		r = -errno;
+		eg_strbuf_printf(why, "%s cannot be opened: %s; check its path and its mode", path,
+				 eg_errno_text(r));
+		return r;
+	}
+	r = check(path, fd, secret, why);
+	if (r < 0)
+		return r;
+	text = malloc(EG_SECRET_FILE_MAX + 1);
+	if (!text)
+		return -ENOMEM;
+	do {
+		n = read(fd, text + len, EG_SECRET_FILE_MAX - len);
+		if (n > 0)
+			len += (size_t)n;
+	} while (n > 0 || (n < 0 && errno == EINTR));
+	if (n < 0) {
+		r = -errno;
+		eg_strbuf_printf(why, "%s cannot be read: %s", path, eg_errno_text(r));
+	} else if (memchr(text, '\0', len)) {
+		r = -EINVAL;
+		eg_strbuf_printf(why, "%s is no text file; is it the right file?", path);
+	}
+	if (r < 0) {
+		eg_secret_free(text, len);
+		return r;
+	}
+	text[len] = '\0';
+	*ret = text;
+	*ret_len = len;
+	return 0;
+}
+
+void eg_secret_free(char *text, size_t len)
+{
+	if (text)
+		explicit_bzero(text, len);
+	free(text);
+}
