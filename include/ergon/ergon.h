@@ -33,6 +33,7 @@
 #include <ergon/channel.h>
 #include <ergon/context.h>
 #include <ergon/diagnostic.h>
+#include <ergon/page.h>
 #include <ergon/version.h>
 #include <ergon/window.h>
 

@@ -23,13 +23,13 @@
 #endif
 
 #define ERGON_VERSION_MAJOR 0
-#define ERGON_VERSION_MINOR 1
+#define ERGON_VERSION_MINOR 2
 #define ERGON_VERSION_PATCH 0
 
 ERGON_BEGIN
 
 /**
- * The version of the library that runs, as "0.1.0"; it may be newer than the headers.
+ * The version of the library that runs, as "0.2.0"; it may be newer than the headers.
  * Owner: static. Threads: any, does not block. Since: 0.1.
  */
 ERGON_API const char *ergon_version(void);

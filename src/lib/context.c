@@ -20,7 +20,7 @@ const char *ergon_error_text(int error)
 	case -EEXIST:
 		return "a window or backend of that name is there already";
 	case -ENOENT:
-		return "no such window, channel or backend";
+		return "no such window, channel, backend, page or account";
 	default:
 		return eg_errno_text(error);
 	}
