@@ -170,14 +170,15 @@ static int start_daemon(struct eg_http *h, struct eg_http_listener *l)
 	struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
 	const union MHD_DaemonInfo *info;
 
-	l->daemon = MHD_start_daemon(
-		flags, 0, NULL, NULL, eg_http_on_request, h, MHD_OPTION_NOTIFY_CONNECTION,
-		on_connection, l, MHD_OPTION_URI_LOG_CALLBACK, eg_http_on_uri, h,
-		MHD_OPTION_NOTIFY_COMPLETED, eg_http_on_completed, h,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)EG_HTTP_POOL,
-		MHD_OPTION_CONNECTION_LIMIT, UINT32_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-		(unsigned)(h->idle_ns / EG_NSEC_PER_SEC), MHD_OPTION_STRICT_FOR_CLIENT, 1,
-		MHD_OPTION_ARRAY, l->tls ? tls : none, MHD_OPTION_END);
+	l->daemon = MHD_start_daemon(flags, 0, NULL, NULL, eg_http_on_request, h,
+				     MHD_OPTION_NOTIFY_CONNECTION, on_connection, l,
+				     MHD_OPTION_URI_LOG_CALLBACK, eg_http_on_uri, h,
+				     MHD_OPTION_NOTIFY_COMPLETED, eg_http_on_completed, h,
+				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)EG_HTTP_POOL,
+				     MHD_OPTION_CONNECTION_LIMIT, UINT32_MAX,
+				     MHD_OPTION_CONNECTION_TIMEOUT,
+				     (unsigned)(h->idle_ns / EG_NSEC_PER_SEC), MHD_OPTION_ARRAY,
+				     l->tls ? tls : none, MHD_OPTION_END);
 	if (!l->daemon)
 		return -ENOMEM;
 	info = MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD);

@@ -24,9 +24,10 @@
 #define EG_HTTP_QUEUE_MAX   (64u << 10) /* bytes waiting for one stream; more: dropped, counted */
 #define EG_HTTP_QUERY_MAX   64		/* parameters of one query; more: 400 */
 #define EG_HTTP_REPLIES_MAX \
-	(32u << 20)	       /* bytes of all answers not yet taken by clients; more: 503 */
-#define EG_HTTP_GZIP_MIN  1024 /* shorter answers are not compressed */
-#define EG_HTTP_OPEN_PATH "/-/healthy" /* needs no credentials, and none are looked at */
+	(32u << 20) /* bytes of all answers not yet taken by clients; more: 503 */
+#define EG_HTTP_REPLY_SMALL (16u << 10)	 /* an answer up to this is given in any case */
+#define EG_HTTP_GZIP_MIN    1024	 /* shorter answers are not compressed */
+#define EG_HTTP_OPEN_PATH   "/-/healthy" /* needs no credentials, and none are looked at */
 
 /* Credentials and certificates are read from files named in the configuration, once per open. */
 struct eg_http_config {

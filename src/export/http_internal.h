@@ -71,7 +71,6 @@ struct eg_http_client {
 	struct eg_http_request req;
 	enum eg_http_state state;
 	bool seen, too_large;  /* headers were looked at; body */
-	bool bad_target;       /* no memory for the URI, or it is too long */
 	struct eg_strbuf uri;  /* the target as it came */
 	struct eg_strbuf text; /* decoded: path NUL, then n_query times name NUL value NUL */
 	unsigned n_query;

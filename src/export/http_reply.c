@@ -152,7 +152,8 @@ void eg_http_reply(struct eg_http_request *req, const struct eg_http_answer *ans
 
 	if (c->state != EG_REQ_HANDLED && c->state != EG_REQ_DEFERRED)
 		return;
-	if (h->replies_bytes && h->replies_bytes + answer->len > EG_HTTP_REPLIES_MAX) {
+	if (answer->len > EG_HTTP_REPLY_SMALL && h->replies_bytes &&
+	    answer->len + h->replies_bytes > EG_HTTP_REPLIES_MAX) {
 		h->stats.refused++;
 		(void)eg_http_refuse(c, MHD_HTTP_SERVICE_UNAVAILABLE, true);
 	} else {

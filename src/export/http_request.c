@@ -36,6 +36,7 @@ void *eg_http_on_uri(void *cls, const char *uri, struct MHD_Connection *connecti
 
 struct framing {
 	unsigned lengths, codings, hosts;
+	bool bad_name;
 	const char *length, *coding;
 };
 
@@ -44,6 +45,9 @@ static enum MHD_Result count_header(void *cls, enum MHD_ValueKind kind, const ch
 {
 	struct framing *f = cls;
 
+	/* "Content-Length : 3" would be a header that only some see. */
+	for (const char *k = key; *k; k++)
+		f->bad_name |= (unsigned char)*k <= ' ' || *k == 0x7f;
 	if (strcasecmp(key, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0) {
 		f->lengths++;
 		f->length = value ? value : "";
@@ -57,13 +61,15 @@ static enum MHD_Result count_header(void *cls, enum MHD_ValueKind kind, const ch
 }
 
 /* 0, or the status of a message that must not be read on: its end is not certain, or too far off. */
-static unsigned check_framing(struct MHD_Connection *connection)
+static unsigned check_framing(struct MHD_Connection *connection, const char *version)
 {
 	struct framing f = {0};
 	uint64_t length;
 
 	MHD_get_connection_values(connection, MHD_HEADER_KIND, count_header, &f);
-	if (f.lengths > 1 || f.codings > 1 || f.hosts > 1 || (f.lengths && f.codings))
+	if (f.bad_name || f.lengths > 1 || f.codings > 1 || (f.lengths && f.codings))
+		return MHD_HTTP_BAD_REQUEST;
+	if (f.hosts > 1 || (f.hosts == 0 && strcmp(version, MHD_HTTP_VERSION_1_1) == 0))
 		return MHD_HTTP_BAD_REQUEST;
 	if (f.codings && strcasecmp(f.coding, "chunked") != 0)
 		return MHD_HTTP_NOT_IMPLEMENTED;
@@ -130,9 +136,9 @@ static unsigned check_credentials(struct eg_http_client *c)
 }
 
 /* The first call: headers are there, the body is not. */
-static enum MHD_Result on_headers(struct eg_http_client *c, const char *method)
+static enum MHD_Result on_headers(struct eg_http_client *c, const char *method, const char *version)
 {
-	unsigned status = check_framing(c->connection);
+	unsigned status = check_framing(c->connection, version);
 
 	c->seen = true;
 	if (status)
@@ -199,7 +205,7 @@ enum MHD_Result eg_http_on_request(void *cls, struct MHD_Connection *connection,
 	if (!c || c->state == EG_REQ_ABORTED)
 		return MHD_NO;
 	if (!c->seen)
-		return on_headers(c, method);
+		return on_headers(c, method, version);
 	if (*size)
 		return on_body(c, data, size);
 	return c->state == EG_REQ_READING ? on_whole(c) : MHD_NO;

@@ -24,6 +24,9 @@ static int decode(struct eg_strbuf *out, const char *s, size_t n, bool query)
 	for (size_t i = 0; i < n; i++) {
 		char c = s[i];
 
+		/* Blanks and the like come escaped or not at all. */
+		if ((unsigned char)c <= ' ' || c == 0x7f)
+			return -EINVAL;
 		if (c == '%') {
 			int high = n - i > 2 ? hex_digit(s[i + 1]) : -1;
 			int low = n - i > 2 ? hex_digit(s[i + 2]) : -1;

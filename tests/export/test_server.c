@@ -197,8 +197,9 @@ static uint64_t resident_bytes(void)
 	FILE *f = fopen("/proc/self/statm", "re");
 	char *space;
 
-	if (f && fgets(line, sizeof(line), f) && (space = strchr(line, ' ')))
-		(void)eg_parse_u64(space + 1, strcspn(space + 1, " "), &pages);
+	if (f && fgets(line, sizeof(line), f) && (space = strchr(line, ' ')) &&
+	    eg_parse_u64(space + 1, strcspn(space + 1, " "), &pages) < 0)
+		pages = 0;
 	if (f)
 		fclose(f);
 	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
