@@ -334,7 +334,7 @@ static int prepare(const struct eg_privilege_config *cfg, struct eg_privilege_st
 }
 
 /* Every thread, and then the proof. A thread that hangs in a driver drops when it comes back. */
-static int drop_all(struct eg_privilege_state *st, struct eg_strbuf *why)
+static int drop_all(struct eg_privilege_state *st, unsigned *ret_late, struct eg_strbuf *why)
 {
 	struct seen seen = {.caps_empty = true,
 			    .no_new_privs = true,
@@ -366,13 +366,14 @@ static int drop_all(struct eg_privilege_state *st, struct eg_strbuf *why)
 		eg_strbuf_puts(why, "rights are not gone although the kernel said so");
 		return -EPERM;
 	}
+	*ret_late = late;
 	return 0;
 }
 
-static void filter(const struct eg_privilege_config *cfg, struct eg_privilege_state *st)
+static void filter(bool may_exec, bool may_drop, struct eg_privilege_state *st)
 {
 	struct seen seen = {.filter = true};
-	int r = eg_syscalls_restrict(cfg->may_exec);
+	int r = eg_syscalls_restrict(may_exec, may_drop);
 
 	if (r == -ENOSYS)
 		note(st, "no filter of system calls: libseccomp is not in this build");
@@ -386,12 +387,13 @@ int eg_privilege_drop(const struct eg_privilege_config *cfg, struct eg_privilege
 		      struct eg_strbuf *why)
 {
 	struct eg_privilege_state st = {0};
+	unsigned late = 0;
 	int r = prepare(cfg, &st, why);
 
 	if (r < 0)
 		return r;
-	r = drop_all(&st, why);
-	if (rights.landlock_rules >= 0 && (r < 0 || st.landlock)) {
+	r = drop_all(&st, &late, why);
+	if (rights.landlock_rules >= 0 && late == 0) {
 		close(rights.landlock_rules); /* else a late thread needs it */
 		rights.landlock_rules = -1;
 	}
@@ -400,7 +402,7 @@ int eg_privilege_drop(const struct eg_privilege_config *cfg, struct eg_privilege
 	/* No core file and no debugger of the same user: keys of TLS are in memory. */
 	(void)!prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	if (cfg->seccomp)
-		filter(cfg, &st);
+		filter(cfg->may_exec, late > 0, &st);
 	*ret = st;
 	return 0;
 }

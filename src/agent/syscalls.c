@@ -192,6 +192,14 @@ static const char *const to_exec[] = {
 	"setrlimit", "setsid", "tgkill", "vfork", "wait4", "waitid",
 };
 
+/* Giving up rights, for a thread that comes back late; one way, all of them, without capabilities. */
+static const char *const to_drop[] = {
+	"capset",    "landlock_restrict_self",
+	"setgroups", "setgroups32",
+	"setresgid", "setresgid32",
+	"setresuid", "setresuid32",
+};
+
 /* Ways out of the process, into the kernel, or to more rights; whatever the list above says. */
 static const char *const never[] = {
 	"_sysctl",
@@ -246,18 +254,9 @@ static const char *const never[] = {
 	"rt_sigqueueinfo",
 	"rt_tgsigqueueinfo",
 	"setdomainname",
-	"setfsgid",
-	"setfsuid",
-	"setgid",
-	"setgroups",
 	"sethostname",
 	"setns",
-	"setregid",
-	"setresgid",
-	"setresuid",
-	"setreuid",
 	"settimeofday",
-	"setuid",
 	"swapoff",
 	"swapon",
 	"syslog",
@@ -358,23 +357,41 @@ static int allow_modes(scmp_filter_ctx ctx)
 	return r < 0 ? r : allow_if(ctx, "fchown", SCMP_A1(SCMP_CMP_MASKED_EQ, LOW_HALF, LOW_HALF));
 }
 
+static int allow_prctl(scmp_filter_ctx ctx, const int *options, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		int r = allow_if(ctx, "prctl",
+				 SCMP_A0(SCMP_CMP_MASKED_EQ, LOW_HALF, (uint64_t)options[i]));
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int allow_drop(scmp_filter_ctx ctx)
+{
+	static const int options[] = {PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP, PR_SET_SECUREBITS,
+				      PR_CAP_AMBIENT};
+	int r = add_all(ctx, SCMP_ACT_ALLOW, to_drop, EG_ARRAY_SIZE(to_drop));
+
+	return r < 0 ? r : allow_prctl(ctx, options, EG_ARRAY_SIZE(options));
+}
+
 /* Thread names and questions; signals to ourselves; reading limits, not setting them. */
 static int allow_rest(scmp_filter_ctx ctx)
 {
 	static const int questions[] = {PR_SET_NAME,	 PR_GET_NAME,	      PR_GET_DUMPABLE,
 					PR_CAPBSET_READ, PR_GET_NO_NEW_PRIVS, PR_GET_SECCOMP,
 					PR_SET_VMA};
-	int r = allow_if(ctx, "prlimit64", SCMP_A2(SCMP_CMP_EQ, 0));
+	static const char *const signals[] = {"kill", "tgkill"};
+	int r = allow_prctl(ctx, questions, EG_ARRAY_SIZE(questions));
 
-	for (size_t i = 0; r == 0 && i < EG_ARRAY_SIZE(questions); i++)
-		r = allow_if(ctx, "prctl",
-			     SCMP_A0(SCMP_CMP_MASKED_EQ, LOW_HALF, (uint64_t)questions[i]));
-	r = r < 0 ? r :
-		    allow_if(ctx, "kill",
+	r = r < 0 ? r : allow_if(ctx, "prlimit64", SCMP_A2(SCMP_CMP_EQ, 0));
+	for (size_t i = 0; r == 0 && i < EG_ARRAY_SIZE(signals); i++)
+		r = allow_if(ctx, signals[i],
 			     SCMP_A0(SCMP_CMP_MASKED_EQ, LOW_HALF, (uint64_t)getpid()));
-	return r < 0 ? r :
-		       allow_if(ctx, "tgkill",
-				SCMP_A0(SCMP_CMP_MASKED_EQ, LOW_HALF, (uint64_t)getpid()));
+	return r;
 }
 
 /* Into the kernel, for every thread. */
@@ -390,7 +407,7 @@ static int load(scmp_filter_ctx ctx)
 	return r < 0 ? r : seccomp_load(ctx);
 }
 
-static int load_refused(void)
+static int load_refused(bool may_drop)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
 	/* Words put into a terminal as if typed there. */
@@ -400,6 +417,8 @@ static int load_refused(void)
 	if (ctx == NULL)
 		return -ENOMEM;
 	r = add_all(ctx, REFUSE, never, EG_ARRAY_SIZE(never));
+	if (!may_drop)
+		r = r < 0 ? r : add_all(ctx, REFUSE, to_drop, EG_ARRAY_SIZE(to_drop));
 	for (size_t i = 0; r == 0 && i < EG_ARRAY_SIZE(typing); i++) {
 		struct scmp_arg_cmp cmd = SCMP_A1(SCMP_CMP_MASKED_EQ, LOW_HALF, typing[i]);
 
@@ -410,7 +429,7 @@ static int load_refused(void)
 	return r;
 }
 
-static int load_allowed(bool may_exec)
+static int load_allowed(bool may_exec, bool may_drop)
 {
 	scmp_filter_ctx ctx = seccomp_init(REFUSE);
 	int r;
@@ -425,22 +444,24 @@ static int load_allowed(bool may_exec)
 	r = r < 0 ? r : allow_rest(ctx);
 	if (may_exec)
 		r = r < 0 ? r : add_all(ctx, SCMP_ACT_ALLOW, to_exec, EG_ARRAY_SIZE(to_exec));
+	if (may_drop)
+		r = r < 0 ? r : allow_drop(ctx);
 	r = r < 0 ? r : load(ctx);
 	seccomp_release(ctx);
 	return r;
 }
 
-int eg_syscalls_restrict(bool may_exec)
+int eg_syscalls_restrict(bool may_exec, bool may_drop)
 {
 	/* In this order: the allowing one lets no filter be loaded after it. */
-	int r = load_refused();
+	int r = load_refused(may_drop);
 
-	return r < 0 ? r : load_allowed(may_exec);
+	return r < 0 ? r : load_allowed(may_exec, may_drop);
 }
 
 #else
 
-int eg_syscalls_restrict(bool may_exec)
+int eg_syscalls_restrict(bool may_exec, bool may_drop)
 {
 	return -ENOSYS;
 }

@@ -14,9 +14,9 @@
 
 /*
  * For all threads of the process, for good. may_exec: programs can be started (and are filtered like
- * us). Needs no_new_privs. -ENOSYS: not in this build; -EINVAL: not in this kernel; -ESRCH: a thread
+ * us). may_drop: a thread has still to give up its rights, so the calls for that stay. Needs no_new_privs. -ENOSYS: not in this build; -EINVAL: not in this kernel; -ESRCH: a thread
  * has a filter of its own.
  */
-int eg_syscalls_restrict(bool may_exec) EG_MUST_CHECK;
+int eg_syscalls_restrict(bool may_exec, bool may_drop) EG_MUST_CHECK;
 
 #endif
