@@ -13,8 +13,12 @@
 
 struct eg_privilege_config {
 	const char *user; /* change to it (its uid, gid, supplementary groups); "" stay */
-	const char *const
-		*writable; /* directories, NULL-terminated; made over to the user if root */
+	/* Directories of our own, NULL-terminated; made over to the user, with their files. Root's or
+	 * the user's already, and writable by nobody else. */
+	const char *const *writable;
+	/* Other people's directories that we may write to if their modes let us (the textfile's);
+	 * NULL: none. Those that are not there are left out. */
+	const char *const *also_writable;
 	bool seccomp;
 	bool may_exec; /* a driver starts a program (powermetrics): exec stays allowed */
 };
