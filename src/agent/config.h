@@ -90,7 +90,10 @@ struct eg_config {
 	const char *file; /* that was read; "" none */
 };
 
-/* A value given on the command line: "section.key". */
+/*
+ * A value given on the command line: "section.key". With the key "drivers" the value is that of --set,
+ * DRIVER.OPTION=VALUE.
+ */
 struct eg_config_flag {
 	const char *key, *value;
 };
@@ -121,10 +124,16 @@ void eg_config_needs_restart(const struct eg_config *old, const struct eg_config
  * $STATE_DIRECTORY (systemd) or /var/lib/ergon for root > $XDG_STATE_HOME/ergon or ~/.local/state.
  * Run directory: $RUNTIME_DIRECTORY, /run/ergon for root, $XDG_RUNTIME_DIR/ergon, else none.
  */
+#define EG_PLACE_MAX 1024
 struct eg_places {
-	char state[1024], run_dir[1024], socket[1024], page[1024]; /* "" none */
+	char state[EG_PLACE_MAX], run_dir[EG_PLACE_MAX], socket[EG_PLACE_MAX],
+		page[EG_PLACE_MAX]; /* "" none */
 };
 int eg_config_places(const struct eg_config *c, const char *const *env, bool is_root,
 		     struct eg_places *ret, struct eg_strbuf *why) EG_MUST_CHECK;
+
+/* The files that are looked for without --config, in their order; the first that is there is read. */
+#define EG_CONFIG_CANDIDATES 2
+size_t eg_config_candidates(const char *const *env, char ret[EG_CONFIG_CANDIDATES][EG_PLACE_MAX]);
 
 #endif

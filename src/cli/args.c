@@ -175,11 +175,31 @@ static int parse_setting(const char *value, struct eg_args *args, struct eg_strb
 	return 0;
 }
 
+/* What the value must look like is the configuration's to say, as for its other sources. */
+static int store_config(const struct eg_cli_option *o, const char *value, struct eg_args *args,
+			struct eg_strbuf *why)
+{
+	if (args->n_config_flags == EG_CONFIG_FLAGS_MAX) {
+		eg_strbuf_printf(why, "option --%s: more than %d options", o->name,
+				 EG_CONFIG_FLAGS_MAX);
+		return EG_EXIT_USAGE;
+	}
+	if (value != NULL && value[0] == '\0') {
+		eg_strbuf_printf(why, "option --%s: the value is empty", o->name);
+		return EG_EXIT_USAGE;
+	}
+	args->config_flag[args->n_config_flags++] =
+		(struct eg_config_flag){o->config, value != NULL ? value : "true"};
+	return 0;
+}
+
 static int store(const struct eg_cli_option *o, const char *value, struct eg_args *args,
 		 struct eg_strbuf *why)
 {
 	char *field = (char *)args + o->offset;
 
+	if (o->config != NULL)
+		return store_config(o, value, args, why);
 	switch (o->type) {
 	case EG_ARG_FLAG:
 		*(bool *)(void *)field = true;
@@ -262,6 +282,15 @@ int eg_args_parse(const struct eg_cli_verb *verb, int argc, char **argv, struct 
 	int i, kept = 0, err = 0;
 	bool only_words = false;
 
+	if (verb->in_agent) {
+		args.words = calloc((size_t)argc + 1, sizeof(*args.words));
+		if (args.words == NULL) {
+			eg_strbuf_puts(ret_why, "out of memory");
+			return EG_EXIT_FAILURE;
+		}
+		memcpy(args.words, argv, (size_t)argc * sizeof(*argv));
+	}
+
 	for (i = 0; i < argc && err == 0; i++) {
 		const char *word = argv[i];
 
@@ -301,4 +330,6 @@ void eg_args_free(struct eg_args *args)
 	for (size_t i = 0; i < args->n_settings; i++)
 		free(args->setting_text[i]);
 	args->n_settings = 0;
+	free(args->words);
+	args->words = NULL;
 }

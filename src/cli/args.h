@@ -11,10 +11,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/config.h"
 #include "base/strbuf.h"
 #include "core/driver.h"
 
-#define EG_SETTINGS_MAX 64 /* --set given that often */
+#define EG_SETTINGS_MAX	    64	/* --set given that often */
+#define EG_CONFIG_FLAGS_MAX 128 /* options that are keys of the configuration */
 
 /* Exit statuses, stable. X(number, text) */
 #define EG_EXITS(X)                                                                     \
@@ -46,7 +48,8 @@ struct eg_cli_option {
 	size_t offset;	   /* of the field in struct eg_args */
 	uint64_t min, max; /* NUMBER: as given; DURATION: nanoseconds */
 	const char *help;
-	bool hidden; /* for tests: works, is not documented */
+	const char *config; /* not kept in a field: the key of the configuration that it sets */
+	bool hidden;	    /* for tests: works, is not documented */
 };
 
 struct eg_args {
@@ -61,6 +64,12 @@ struct eg_args {
 	uint64_t interval_ns, repeats, count; /* 0: not given */
 	bool json, csv, all, no_progress;
 	const char *report, *output;
+	/* of the agent and its configuration */
+	const char *config;
+	bool force;
+	struct eg_config_flag config_flag[EG_CONFIG_FLAGS_MAX];
+	size_t n_config_flags;
+	char **words; /* of a verb in the agent's program: all words after the verb, as given; owned */
 	/* words that are no options */
 	char **rest;
 	int n_rest;
@@ -77,6 +86,7 @@ struct eg_cli_verb {
 	/* Instead of run: parses its own words; argv[0] is the verb. The tables still document it. */
 	int (*run_raw)(int argc, char **argv);
 	const char *words;  /* that may stand first, for completion; may be NULL */
+	bool in_agent;	    /* runs in ergon-agent; the words are kept for it */
 	bool takes_command; /* options end at the first word that is none */
 	int max_rest;	    /* words allowed that are no options */
 	bool hidden;
@@ -104,6 +114,9 @@ int eg_verb_sensors(struct eg_args *args);
 int eg_verb_doctor(struct eg_args *args);
 int eg_verb_run(struct eg_args *args);
 int eg_verb_stat(struct eg_args *args);
+/* In ergon-agent what they say; in ergon they become it (agent_exec.c). */
+int eg_verb_agent(struct eg_args *args);
+int eg_verb_config(struct eg_args *args);
 int eg_verb_sim(int argc, char **argv);
 int eg_verb_help(struct eg_args *args);
 int eg_verb_version(struct eg_args *args);

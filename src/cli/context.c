@@ -25,29 +25,6 @@ static const struct eg_driver *find_driver(const char *name, const char **ret_ne
 	return NULL;
 }
 
-/* Whether the text is of the option's type; what range it has is the driver's to say. */
-static const char *wrong_value(const struct eg_option *o, const char *text)
-{
-	static const char *const bools[] = {"true", "yes", "on", "1", "false", "no", "off", "0"};
-	uint64_t u;
-	double d;
-
-	switch (o->type) {
-	case EG_OPTION_BOOL:
-		for (size_t i = 0; i < EG_ARRAY_SIZE(bools); i++)
-			if (strcmp(text, bools[i]) == 0)
-				return NULL;
-		return "neither true nor false";
-	case EG_OPTION_U64:
-		return eg_parse_u64(text, strlen(text), &u) < 0 ? "no whole number" : NULL;
-	case EG_OPTION_DOUBLE:
-		return eg_parse_double(text, strlen(text), &d) < 0 ? "no number" : NULL;
-	case EG_OPTION_TEXT:
-		break;
-	}
-	return NULL;
-}
-
 static int check_setting(const struct eg_setting *s)
 {
 	const char *nearest = NULL;
@@ -63,11 +40,11 @@ static int check_setting(const struct eg_setting *s)
 	for (const struct eg_option *o = drv->options; o && o->name; o++) {
 		unsigned d = eg_edit_distance(s->name, o->name);
 
-		if (d == 0 && wrong_value(o, s->value) == NULL)
+		if (d == 0 && eg_option_wrong(o, s->value) == NULL)
 			return 0;
 		if (d == 0) {
 			eg_say("option --set: %s.%s: '%s' is %s", drv->name, o->name, s->value,
-			       wrong_value(o, s->value));
+			       eg_option_wrong(o, s->value));
 			return EG_EXIT_USAGE;
 		}
 		if (d < least) {

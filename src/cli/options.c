@@ -3,6 +3,7 @@
  * The one table of verbs and options: what the parser takes, and what --help, man/, completions/
  * and docs/cli.md say. After a change run `ninja -C build docs`.
  */
+#include "agent/config_keys.h"
 #include "cli/args.h"
 
 #define FIELD(f) .offset = offsetof(struct eg_args, f)
@@ -14,7 +15,7 @@ static const struct eg_cli_option help_options[] = {
 	{.letter = 'V', .name = "version", FLAG(version), .help = "Show the version and exit."},
 	{0}};
 
-static const struct eg_cli_option meter_options[] = {
+static const struct eg_cli_option machine_options[] = {
 	{.name = "root",
 	 .value = "DIR",
 	 .type = EG_ARG_DIR,
@@ -27,6 +28,9 @@ static const struct eg_cli_option meter_options[] = {
 	 FIELD(clock),
 	 .hidden = true,
 	 .help = "Take the time from a clock file that a simulator moves."},
+	{0}};
+
+static const struct eg_cli_option meter_options[] = {
 	{.name = "select",
 	 .value = "LIST",
 	 .type = EG_ARG_TEXT,
@@ -157,14 +161,56 @@ static const struct eg_cli_option sim_options[] = {
 	{.letter = 'h', .name = "help", .type = EG_ARG_FLAG, .help = "Show this help and exit."},
 	{0}};
 
-static const struct eg_cli_option *const sensors_groups[] = {sensors_options, meter_options,
-							     help_options, NULL};
-static const struct eg_cli_option *const doctor_groups[] = {json_options, meter_options,
+/* Options that are keys of the configuration: the rows of config_keys.h that have a flag. */
+#define TYPE_BOOL     EG_ARG_FLAG
+#define TYPE_TEXT     EG_ARG_TEXT
+#define TYPE_ADDRESS  EG_ARG_TEXT
+#define TYPE_DURATION EG_ARG_TEXT
+#define TYPE_FILE     EG_ARG_FILE
+#define TYPE_DIR      EG_ARG_DIR
+#define NO_FLAG(...)
+#define FLAG_ROW(section, key, type_word, f, d, lo, hi, bits, value_name, help_text, flag) \
+	{.name = flag,                                                                     \
+	 .value = TYPE_##type_word == EG_ARG_FLAG ? NULL : value_name,                     \
+	 .type = TYPE_##type_word,                                                         \
+	 .config = #section "." #key,                                                      \
+	 .help = help_text},
+
+static const struct eg_cli_option key_options[] = {
+	{.name = "config",
+	 .value = "FILE",
+	 .type = EG_ARG_FILE,
+	 FIELD(config),
+	 .help = "Read this configuration. Default: $XDG_CONFIG_HOME/ergon/config.toml or "
+		 "~/.config/ergon/config.toml, else /etc/ergon/config.toml, else none."},
+	EG_CONFIG_KEYS(NO_FLAG, FLAG_ROW){
+		.name = "set",
+		.value = "DRIVER.OPTION=VALUE",
+		.type = EG_ARG_SETTING,
+		.config = "drivers",
+		.help = "Set an option of a driver; may be repeated. `ergon help drivers` lists "
+			"them."},
+	{0}};
+
+static const struct eg_cli_option config_options[] = {
+	{.name = "json",
+	 FLAG(json),
+	 .help = "print, path: write JSON; docs/config.md documents it."},
+	{.name = "force", FLAG(force), .help = "init: replace a file that is there."},
+	{0}};
+
+static const struct eg_cli_option *const sensors_groups[] = {sensors_options, machine_options,
+							     meter_options, help_options, NULL};
+static const struct eg_cli_option *const doctor_groups[] = {json_options, machine_options,
+							    meter_options, help_options, NULL};
+static const struct eg_cli_option *const run_groups[] = {run_options, machine_options,
+							 meter_options, help_options, NULL};
+static const struct eg_cli_option *const stat_groups[] = {stat_options, machine_options,
+							  meter_options, help_options, NULL};
+static const struct eg_cli_option *const agent_groups[] = {key_options, machine_options,
+							   help_options, NULL};
+static const struct eg_cli_option *const config_groups[] = {config_options, key_options,
 							    help_options, NULL};
-static const struct eg_cli_option *const run_groups[] = {run_options, meter_options, help_options,
-							 NULL};
-static const struct eg_cli_option *const stat_groups[] = {stat_options, meter_options, help_options,
-							  NULL};
 static const struct eg_cli_option *const sim_groups[] = {sim_options, NULL};
 static const struct eg_cli_option *const plain_groups[] = {help_options, NULL};
 
@@ -222,6 +268,43 @@ const struct eg_cli_verb eg_cli_verbs[] = {
 	 .examples = "ergon doctor\twhen a sensor is missing\n",
 	 .groups = doctor_groups,
 	 .run = eg_verb_doctor},
+	{.name = "agent",
+	 .summary = "run the agent: a ledger of energy, Prometheus metrics, a local API",
+	 .usage = "[OPTION]...",
+	 .about =
+		 "Samples the machine's sensors until it is told to stop (SIGTERM, SIGINT), keeps a "
+		 "ledger of joules on disk that never falls, and serves it: Prometheus metrics and an "
+		 "API over HTTP, the same API on a Unix socket, and the energy page in memory. Runs in "
+		 "the foreground and logs to standard error.\n\n"
+		 "Everything it can be told is a key of its configuration, docs/config.md; the options "
+		 "below are the most used of them. An option goes before the environment variable "
+		 "ERGON_SECTION_KEY, that before the file, and that before the default. SIGHUP reads "
+		 "the file again.",
+	 .examples = "ergon agent --listen 127.0.0.1:0 --state /tmp/ledger\ttry it\n"
+		     "ergon agent --listen off --socket /tmp/ergon.sock\tfor local programs only\n",
+	 .groups = agent_groups,
+	 .run = eg_verb_agent,
+	 .in_agent = true},
+	{.name = "config",
+	 .summary = "write, show and check the configuration of the agent",
+	 .usage = "init [FILE] | print | validate [FILE] | path [OPTION]...",
+	 .words = "init print validate path",
+	 .about =
+		 "`ergon config init` writes a configuration with every key, its default and what it "
+		 "does, to FILE or standard output; a file that is there is kept without --force.\n\n"
+		 "`ergon config print` shows every value and where it came from: default, FILE:LINE, "
+		 "environment variable or option. Secrets are masked.\n\n"
+		 "`ergon config validate` says nothing but \"ok\", or each mistake as "
+		 "FILE:LINE:COLUMN: message and exits with 2.\n\n"
+		 "`ergon config path` shows which file is read, and where ledger, socket and energy "
+		 "page go. All of them take the options of `ergon agent` that are keys.",
+	 .examples = "ergon config init /etc/ergon/config.toml\tbegin a configuration\n"
+		     "ergon config print --listen off\twhat an agent with this option would use\n"
+		     "ergon config validate\tcheck what the agent would read\n",
+	 .groups = config_groups,
+	 .run = eg_verb_config,
+	 .in_agent = true,
+	 .max_rest = 2},
 	{.name = "sim",
 	 .summary = "simulate a machine whose true energy is known",
 	 .usage = "node|truth|list|show|sleep [OPTION]... [WORD]",

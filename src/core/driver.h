@@ -39,6 +39,9 @@ struct eg_option {
 	const char *help;
 };
 
+/* "no number" and so on, NULL: of the option's type. What range it has is the driver's to say. */
+const char *eg_option_wrong(const struct eg_option *o, const char *text);
+
 /* What the user set: "NAME=VALUE" of one driver; unset ones are absent. */
 struct eg_setting {
 	const char *driver, *name, *value;

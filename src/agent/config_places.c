@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where state, socket and page go when nothing was said: the directories that systemd made for the
+ * service, those of the system for root, those of the XDG base directory specification for a user.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "agent/config_internal.h"
+
+/* False: does not fit. */
+static bool put(char dst[EG_PLACE_MAX], const char *dir, size_t n, const char *rest)
+{
+	int len = snprintf(dst, EG_PLACE_MAX, "%.*s%s", (int)n, dir, rest);
+
+	return len > 0 && len < EG_PLACE_MAX;
+}
+
+/* The first of a list as systemd gives it. */
+static bool put_service(char dst[EG_PLACE_MAX], const char *list)
+{
+	return put(dst, list, strcspn(list, ":"), "");
+}
+
+static bool put_base(char dst[EG_PLACE_MAX], const char *base, const char *rest)
+{
+	return base != NULL && base[0] == '/' && put(dst, base, strlen(base), rest);
+}
+
+static bool find_state(const struct eg_config *c, const char *const *env, bool is_root,
+		       char dst[EG_PLACE_MAX])
+{
+	const char *service = eg_config_getenv(env, "STATE_DIRECTORY");
+
+	if (c->agent.state[0])
+		return put(dst, c->agent.state, strlen(c->agent.state), "");
+	if (c->energy.wal_path[0])
+		return put(dst, c->energy.wal_path, strlen(c->energy.wal_path), "");
+	if (service != NULL)
+		return put_service(dst, service);
+	if (is_root)
+		return put_base(dst, "/var/lib", "/ergon");
+	return put_base(dst, eg_config_getenv(env, "XDG_STATE_HOME"), "/ergon") ||
+	       put_base(dst, eg_config_home(env), "/.local/state/ergon");
+}
+
+static bool find_run_dir(const struct eg_config *c, const char *const *env, bool is_root,
+			 char dst[EG_PLACE_MAX])
+{
+	const char *service = eg_config_getenv(env, "RUNTIME_DIRECTORY");
+
+	if (c->agent.run_dir[0])
+		return put(dst, c->agent.run_dir, strlen(c->agent.run_dir), "");
+	if (service != NULL)
+		return put_service(dst, service);
+	if (is_root)
+		return put_base(dst, "/run", "/ergon");
+	return put_base(dst, eg_config_getenv(env, "XDG_RUNTIME_DIR"), "/ergon");
+}
+
+int eg_config_places(const struct eg_config *c, const char *const *env, bool is_root,
+		     struct eg_places *ret, struct eg_strbuf *why)
+{
+	struct eg_places p = {0};
+	bool have_run, fits = true;
+
+	if (!find_state(c, env, is_root, p.state)) {
+		p.state[0] = '\0';
+		if (c->energy.wal_enabled) {
+			eg_strbuf_puts(why,
+				       "there is no place for the ledger: set agent.state "
+				       "(--state DIR), or $HOME, or energy.wal_enabled = false");
+			return -ENOENT;
+		}
+	}
+	have_run = find_run_dir(c, env, is_root, p.run_dir);
+	if (!have_run)
+		p.run_dir[0] = '\0';
+	if (c->socket.path[0] && strcmp(c->socket.path, "off") != 0)
+		fits = put(p.socket, c->socket.path, strlen(c->socket.path), "");
+	else if (!c->socket.path[0] && have_run)
+		fits = put_base(p.socket, p.run_dir, "/ergon.sock");
+	if (c->page.enabled && c->page.path[0])
+		fits = put(p.page, c->page.path, strlen(c->page.path), "") && fits;
+	else if (c->page.enabled && have_run)
+		fits = put_base(p.page, p.run_dir, "/energy") && fits;
+	if (!fits) {
+		eg_strbuf_puts(why, "agent.run_dir is too long");
+		return -ENAMETOOLONG;
+	}
+	/* A limit of the kernel: unix(7). */
+	if (strlen(p.socket) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
+		eg_strbuf_printf(why,
+				 "the path of the socket, %s, has more than %zu bytes; set "
+				 "socket.path (--socket PATH)",
+				 p.socket, sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+		return -ENAMETOOLONG;
+	}
+	*ret = p;
+	return 0;
+}
