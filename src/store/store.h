@@ -32,10 +32,13 @@ struct eg_store_report {
 	bool same_boot; /* the last state was written in the boot that runs now: the interval clock
 			    and raw counters go on from it */
 	bool clean;	/* the last agent stopped in order */
-	bool power_loss; /* not clean, another boot: up to one flush period may be lost. The accounts'
-			    created_unix_ns is renewed and the time since reported as a gap */
+	bool power_loss; /* not clean, and another boot or no checkpoint of that agent: up to one flush
+			    period may be lost. created_unix_ns of every account is renewed; the time
+			    since shows as a gap where the meter goes on from last.unix_ns */
 	uint64_t last_unix_ns; /* when the last state was written; 0 unknown */
-	uint64_t log_records, log_damaged, log_unknown_accounts;
+	uint64_t log_records, log_damaged;
+	uint64_t log_unknown_accounts; /* their name is damaged, or has words of a later Ergon: kept
+					  on disk, but not among eg_store_accounts() */
 	uint64_t log_cut_bytes; /* of a torn last record */
 	bool checkpoint_used,
 		checkpoint_damaged; /* damaged: no slot was whole; the log alone counts */
@@ -49,7 +52,11 @@ struct eg_store_status {
 	uint64_t pending_uj;		  /* in the checkpoint, not yet in the log */
 	uint64_t last_flush_unix_ns;
 	uint64_t compactions;
-	bool checkpoint_lost; /* the mapped file failed under us (SIGBUS): only the log remains */
+	uint64_t accounts;	   /* kept on disk, absent ones included */
+	uint64_t refused_accounts; /* of the newest checkpoint or flush: above the ceiling, so not kept */
+	/* The mapped file failed under us (SIGBUS) or is gone: only the log remains, until a flush
+	 * could make a new one. */
+	bool checkpoint_lost;
 };
 
 struct eg_store;
