@@ -21,7 +21,7 @@ import csource  # noqa: E402
 MAY = {
     "base": set(),
     "core": {"base"},
-    "host": {"base"},
+    "host": {"base", "core"},
     "codec": {"base", "core"},
     "workload": {"base", "core"},
     "store": {"base", "core"},

@@ -68,6 +68,11 @@ void eg_strbuf_printf(struct eg_strbuf *b, const char *fmt, ...)
 	va_end(ap);
 }
 
+char *eg_strbuf_room(struct eg_strbuf *b, size_t n)
+{
+	return reserve(b, n) ? NULL : b->s + b->len;
+}
+
 int eg_strbuf_error(const struct eg_strbuf *b)
 {
 	return b->error;

@@ -25,6 +25,11 @@ void eg_strbuf_append(struct eg_strbuf *b, const char *data, size_t n);
 void eg_strbuf_puts(struct eg_strbuf *b, const char *s);
 void eg_strbuf_putc(struct eg_strbuf *b, char c);
 void eg_strbuf_printf(struct eg_strbuf *b, const char *fmt, ...) EG_PRINTF(2, 3);
+/*
+ * Room for n more bytes after the text, for writers that would rather make one call than five: what is
+ * written there counts once len is raised by it, at most by n, and a NUL set. NULL: the error.
+ */
+char *eg_strbuf_room(struct eg_strbuf *b, size_t n);
 int eg_strbuf_error(const struct eg_strbuf *b) EG_MUST_CHECK;
 /* Empties the text and the error; keeps the memory. */
 void eg_strbuf_reset(struct eg_strbuf *b);

@@ -18,6 +18,7 @@ def documents(ergon):
             "completions/_ergon": text("zsh"), "docs/cli.md": text("markdown")}
     for verb in verbs:
         docs[f"man/ergon-{verb}.1"] = text("man", verb)
+    docs["docs/metrics.md"] = text("metrics")
     return docs
 
 

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `ergon docs`: writes the man pages, the completions and docs/cli.md from the tables of options.c.
- * The results are kept in the source tree; a test compares them with what this writes.
+ * `ergon docs`: writes the man pages, the completions and docs/cli.md from the tables of options.c,
+ * and docs/metrics.md from that of the metrics. The results are kept in the source tree; a test
+ * compares them with what this writes.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/help.h"
 #include "cli/out.h"
+#include "codec/metrics.h"
 
 #define TEXT_MAX (1u << 20)
 #define DATE	 "2026-11-21" /* of the last change of the tables; man(7) wants one */
@@ -439,8 +441,10 @@ int eg_verb_docs(struct eg_args *args)
 		zsh(&out);
 	else if (strcmp(what, "markdown") == 0)
 		markdown(&out);
+	else if (strcmp(what, "metrics") == 0)
+		eg_metrics_write_docs(&out);
 	else {
-		eg_say("docs: give man, man VERB, bash, zsh or markdown");
+		eg_say("docs: give man, man VERB, bash, zsh, markdown or metrics");
 		return EG_EXIT_USAGE;
 	}
 	code = eg_out_stdout(&out, NULL);

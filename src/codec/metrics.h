@@ -7,9 +7,10 @@
 #define EG_CODEC_METRICS_H
 
 #include "base/strbuf.h"
+#include "core/host_facts.h"
 #include "core/view.h"
 
-#define EG_METRICS_MAX (16u << 20) /* bytes of a page */
+#define EG_METRICS_MAX (16u << 20) /* bytes of a page: the ceiling of the caller's buffer */
 
 enum eg_metrics_format { EG_METRICS_TEXT, EG_METRICS_OPENMETRICS };
 
@@ -45,8 +46,6 @@ struct eg_device_facts {
 	const struct eg_attribute *attribute;
 };
 
-struct eg_host_facts; /* host/... for the all-smi CPU and memory rows; may be absent */
-
 struct eg_metrics_options {
 	enum eg_metrics_format format;
 	bool all_smi, all_smi_rows, node_exporter, dcgm, estimates;
@@ -58,8 +57,9 @@ int eg_metrics_new(const struct eg_view *v, const struct eg_agent_facts *agent,
 		   struct eg_metrics **ret) EG_MUST_CHECK;
 struct eg_metrics *eg_metrics_free(struct eg_metrics *m);
 /*
- * Writes the page. now_ns: interval clock of the scrape, for the age of readings.
- * host, devices: may be NULL. 0 or the buffer's error.
+ * Appends the page. now_ns: interval clock of the scrape, for the age of readings. host, devices: may
+ * be NULL. Allocates only where accounts or attributes came, or the buffer must grow. 0; -EINVAL a view
+ * of another meter; -ENOMEM; the buffer's error. On failure nothing of the page is in the buffer.
  */
 int eg_metrics_write(struct eg_metrics *m, const struct eg_metrics_options *opt,
 		     const struct eg_view *v, const struct eg_agent_facts *agent,

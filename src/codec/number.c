@@ -5,22 +5,39 @@
  */
 #include "codec/number.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* Digits of v, ending at the end of text; at least `least` of them. Returns where they begin. */
+static size_t write_digits(char text[24], uint64_t v, unsigned least)
+{
+	size_t at = 24;
+
+	while (v >= 10) { /* two digits a division */
+		unsigned two = (unsigned)(v % 100);
+
+		v /= 100;
+		text[--at] = (char)('0' + two % 10);
+		text[--at] = (char)('0' + two / 10);
+	}
+	if (v > 0 || at == 24)
+		text[--at] = (char)('0' + v);
+	while (24 - at < least)
+		text[--at] = '0';
+	return at;
+}
+
 size_t eg_number_scaled(char buf[EG_NUMBER_MAX], uint64_t v, unsigned digits)
 {
 	char raw[24];
-	int n = snprintf(raw, sizeof(raw), "%0*" PRIu64, (int)digits + 1, v);
-	size_t whole = (size_t)n - digits, end = (size_t)n, len;
+	size_t at = write_digits(raw, v, digits + 1);
+	size_t whole = 24 - digits, end = 24, len = whole - at;
 
 	while (end > whole && raw[end - 1] == '0')
 		end--;
-	memcpy(buf, raw, whole);
-	len = whole;
+	memcpy(buf, raw + at, len);
 	if (end > whole) {
 		buf[len++] = '.';
 		memcpy(buf + len, raw + whole, end - whole);
