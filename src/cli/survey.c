@@ -219,28 +219,6 @@ void eg_survey_json_drivers(struct eg_json *j, const struct eg_survey *s, const 
 	eg_json_end(j);
 }
 
-static void json_limits(struct eg_json *j, const struct eg_channel *ch)
-{
-	if (ch->quantity == EG_QUANTITY_ENERGY)
-		eg_json_micro(j, "resolution_joules", ch->resolution_uj);
-	if (ch->modulus > 0)
-		eg_json_double(j, "wrap_joules",
-			       (double)ch->modulus * (double)ch->unit_num / (double)ch->unit_den /
-				       1e6);
-	else
-		eg_json_null(j, "wrap_joules");
-	if (ch->update_ns > 0)
-		eg_json_nano(j, "update_seconds", ch->update_ns);
-	else
-		eg_json_null(j, "update_seconds");
-	eg_json_micro(j, "plausible_max_watts", ch->max_uw);
-	eg_json_object(j, "accuracy");
-	eg_json_double(j, "relative", (double)ch->accuracy.rel_ppm / 1e6);
-	eg_json_micro(j, "watts", ch->accuracy.abs_uw);
-	eg_json_text(j, "citation", ch->accuracy.citation);
-	eg_json_end(j);
-}
-
 static void json_channel(struct eg_json *j, const struct eg_survey *s, size_t i)
 {
 	const struct eg_result_channel *c = &s->look->channel[i];
@@ -250,24 +228,12 @@ static void json_channel(struct eg_json *j, const struct eg_survey *s, size_t i)
 	eg_json_object(j, NULL);
 	eg_json_text(j, "name", c->name);
 	eg_json_text(j, "driver", c->driver->name);
-	eg_json_text(j, "source", eg_source_word(c->ch->source));
-	eg_json_text(j, "component", eg_component_word(c->ch->component));
-	eg_json_text(j, "boundary", eg_boundary_word(c->ch->boundary));
-	eg_json_text(j, "provenance", eg_provenance_word(c->ch->provenance));
-	eg_json_text(j, "quantity", eg_quantity_word(c->ch->quantity));
-	eg_json_text(j, "unit", c->ch->quantity == EG_QUANTITY_ENERGY ? "joules" : "watts");
-	eg_json_text(j, "device", c->ch->device);
-	eg_json_text(j, "label", c->ch->label);
-	eg_json_text(j, "origin", c->ch->origin);
-	json_limits(j, c->ch);
+	eg_report_json_channel_facts(j, c->ch);
 	eg_json_text(j, "role", eg_role_word(c->role));
 	eg_json_text(j, "of", c->of >= 0 ? s->look->channel[c->of].name : NULL);
 	eg_json_text(j, "why", c->why);
 	eg_json_text(j, "status", eg_status_word(status_now(s, i)));
-	if (isfinite(w) && w >= 0 && w < 1e12)
-		eg_json_micro(j, "watts", (uint64_t)llround(w * 1e6));
-	else
-		eg_json_null(j, "watts");
+	eg_report_json_watts(j, "watts", w);
 	if (over_ns > 0)
 		eg_json_nano(j, "watts_over_seconds", over_ns);
 	else

@@ -44,6 +44,13 @@ int eg_report_html(const struct eg_report *r, struct eg_strbuf *out) EG_MUST_CHE
 /* Shared by the reports of other verbs. */
 void eg_report_json_diags(struct eg_json *j, const char *key, const struct eg_diags *diags);
 void eg_report_json_flags(struct eg_json *j, const char *key, uint32_t flags);
+/* Watts that core derived, rounded to its own unit; null where they are not known. */
+void eg_report_json_watts(struct eg_json *j, const char *key, double w);
+/* "total" and "channels" of a window. */
+void eg_report_json_total(struct eg_json *j, const struct eg_result *r);
+void eg_report_json_channels(struct eg_json *j, const struct eg_result *r);
+/* What a channel is, whatever it reads now: "source" to "accuracy", into an open object. */
+void eg_report_json_channel_facts(struct eg_json *j, const struct eg_channel *ch);
 /* "12.34 J ± 0.62 (5.0 %)", or "not measured". */
 void eg_report_energy_text(struct eg_strbuf *out, uint64_t uj, uint64_t uncertainty_uj);
 /* Statistics over the repeats that have a total; joules.n may be less than n_repeats. */

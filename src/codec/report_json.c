@@ -46,8 +46,7 @@ static void put_uncertainty(struct eg_json *j, const struct eg_uncertainty *u)
 	eg_json_end(j);
 }
 
-/* Watts that core derived, rounded to its own unit. */
-static void put_watts(struct eg_json *j, const char *key, double w)
+void eg_report_json_watts(struct eg_json *j, const char *key, double w)
 {
 	if (isfinite(w) && w >= 0 && w < 1e12)
 		eg_json_micro(j, key, (uint64_t)llround(w * 1e6));
@@ -55,7 +54,38 @@ static void put_watts(struct eg_json *j, const char *key, double w)
 		eg_json_null(j, key);
 }
 
-static void put_total(struct eg_json *j, const struct eg_result *r)
+void eg_report_json_channel_facts(struct eg_json *j, const struct eg_channel *ch)
+{
+	eg_json_text(j, "source", eg_source_word(ch->source));
+	eg_json_text(j, "component", eg_component_word(ch->component));
+	eg_json_text(j, "boundary", eg_boundary_word(ch->boundary));
+	eg_json_text(j, "provenance", eg_provenance_word(ch->provenance));
+	eg_json_text(j, "quantity", eg_quantity_word(ch->quantity));
+	eg_json_text(j, "unit", ch->quantity == EG_QUANTITY_ENERGY ? "joules" : "watts");
+	eg_json_text(j, "device", ch->device);
+	eg_json_text(j, "label", ch->label);
+	eg_json_text(j, "origin", ch->origin);
+	if (ch->quantity == EG_QUANTITY_ENERGY)
+		eg_json_micro(j, "resolution_joules", ch->resolution_uj);
+	if (ch->modulus > 0)
+		eg_json_double(j, "wrap_joules",
+			       (double)ch->modulus * (double)ch->unit_num / (double)ch->unit_den /
+				       1e6);
+	else
+		eg_json_null(j, "wrap_joules");
+	if (ch->update_ns > 0)
+		eg_json_nano(j, "update_seconds", ch->update_ns);
+	else
+		eg_json_null(j, "update_seconds");
+	eg_json_micro(j, "plausible_max_watts", ch->max_uw);
+	eg_json_object(j, "accuracy");
+	eg_json_double(j, "relative", (double)ch->accuracy.rel_ppm / 1e6);
+	eg_json_micro(j, "watts", ch->accuracy.abs_uw);
+	eg_json_text(j, "citation", ch->accuracy.citation);
+	eg_json_end(j);
+}
+
+void eg_report_json_total(struct eg_json *j, const struct eg_result *r)
 {
 	if (!r->has_total) {
 		eg_json_null(j, "total");
@@ -67,8 +97,8 @@ static void put_total(struct eg_json *j, const struct eg_result *r)
 	eg_json_micro(j, "uncertainty_joules", r->total_uncertainty.total_uj);
 	put_uncertainty(j, &r->total_uncertainty);
 	eg_json_text(j, "provenance", eg_provenance_word(r->total_provenance));
-	put_watts(j, "mean_watts", r->total_mean_w);
-	put_watts(j, "max_watts", r->total_max_w);
+	eg_report_json_watts(j, "mean_watts", r->total_mean_w);
+	eg_report_json_watts(j, "max_watts", r->total_max_w);
 	eg_json_array(j, "channels");
 	for (size_t i = 0; i < r->n; i++)
 		if (r->channel[i].role == EG_ROLE_TOTAL)
@@ -103,8 +133,8 @@ static void put_channel(struct eg_json *j, const struct eg_result *r,
 		eg_json_null(j, "estimated_joules");
 		eg_json_null(j, "uncertainty_joules");
 	}
-	put_watts(j, "mean_watts", c->has_value ? c->mean_w : NAN);
-	put_watts(j, "max_watts", c->has_value ? c->max_w : NAN);
+	eg_report_json_watts(j, "mean_watts", c->has_value ? c->mean_w : NAN);
+	eg_report_json_watts(j, "max_watts", c->has_value ? c->max_w : NAN);
 	eg_json_text(j, "method",
 		     c->ch->quantity == EG_QUANTITY_ENERGY ? "counter" : "integrated_power");
 	eg_json_u64(j, "samples", c->samples);
@@ -114,6 +144,14 @@ static void put_channel(struct eg_json *j, const struct eg_result *r,
 	eg_json_u64(j, "wraps", c->wraps);
 	eg_json_u64(j, "resets", c->resets);
 	eg_report_json_flags(j, "flags", c->flags);
+	eg_json_end(j);
+}
+
+void eg_report_json_channels(struct eg_json *j, const struct eg_result *r)
+{
+	eg_json_array(j, "channels");
+	for (size_t i = 0; i < r->n; i++)
+		put_channel(j, r, &r->channel[i]);
 	eg_json_end(j);
 }
 
@@ -183,14 +221,11 @@ int eg_report_json(const struct eg_report *r, struct eg_strbuf *out)
 	eg_json_nano(&j, "begin_unix_seconds", w->begin_unix_ns);
 	eg_json_nano(&j, "end_unix_seconds", w->end_unix_ns);
 	eg_json_nano(&j, "interval_seconds", r->interval_ns);
-	put_total(&j, w);
+	eg_report_json_total(&j, w);
 	err = put_repeats(&j, r);
 	if (err < 0)
 		return err;
-	eg_json_array(&j, "channels");
-	for (size_t i = 0; i < w->n; i++)
-		put_channel(&j, w, &w->channel[i]);
-	eg_json_end(&j);
+	eg_report_json_channels(&j, w);
 	eg_report_json_flags(&j, "flags", w->flags);
 	eg_report_json_diags(&j, "diagnostics", r->diags);
 	eg_json_end(&j);

@@ -1001,6 +1001,14 @@ uint64_t eg_meter_next_due(const struct eg_meter *m, uint64_t now_ns)
 	return now_ns + EG_MIN(m->cfg.interval_ns, m->guard_ns);
 }
 
+bool eg_meter_has_slow(const struct eg_meter *m)
+{
+	for (size_t i = 0; i < m->n_slots; i++)
+		if (m->slot[i].slow)
+			return true;
+	return false;
+}
+
 bool eg_meter_needs_sampling(const struct eg_meter *m)
 {
 	for (size_t i = 0; i < m->n; i++)
@@ -1100,6 +1108,11 @@ const struct eg_driver *eg_meter_driver(const struct eg_meter *m, size_t i)
 const char *eg_meter_channel_name(const struct eg_meter *m, size_t i)
 {
 	return m->name[i];
+}
+
+int32_t eg_meter_part_of(const struct eg_meter *m, size_t i)
+{
+	return m->track[i].part_of;
 }
 
 int eg_meter_diags(struct eg_meter *m, struct eg_diags *ret)

@@ -76,6 +76,8 @@ const struct eg_channel *eg_meter_channel(const struct eg_meter *m, size_t index
 const struct eg_driver *eg_meter_driver(const struct eg_meter *m, size_t index);
 /* "DRIVER/DOMAIN", borrowed. */
 const char *eg_meter_channel_name(const struct eg_meter *m, size_t index);
+/* Index of the channel that its driver puts it in, or -1. */
+int32_t eg_meter_part_of(const struct eg_meter *m, size_t index);
 /* Copies the diagnostics so far (of open and of sampling); the caller frees with eg_diags_free. */
 int eg_meter_diags(struct eg_meter *m, struct eg_diags *ret) EG_MUST_CHECK;
 /* Adds a diagnostic of the caller's own. */
@@ -96,6 +98,8 @@ uint64_t eg_meter_next_due(const struct eg_meter *m, uint64_t now_ns);
 uint64_t eg_meter_guard_ns(const struct eg_meter *m);
 /* Must something be sampled between the edges of windows for them to be right? */
 bool eg_meter_needs_sampling(const struct eg_meter *m);
+/* Is there a driver that a window's edge may have to wait for? */
+bool eg_meter_has_slow(const struct eg_meter *m);
 /* Starts the sampling thread (all signals blocked); for libergon. Once. */
 int eg_meter_start(struct eg_meter *m) EG_MUST_CHECK;
 
@@ -195,6 +199,13 @@ int eg_meter_next(struct eg_meter *m, const char *name, const char *next,
 		  struct eg_result **ret) EG_MUST_CHECK;
 /* The value so far; the window goes on. */
 int eg_meter_peek(struct eg_meter *m, const char *name, struct eg_result **ret) EG_MUST_CHECK;
+/*
+ * The same on the last sample, taking none: windows whose edges lie on samples that were there anyway.
+ * begin_last: -ENODATA before the first sample; else as above.
+ */
+int eg_meter_begin_last(struct eg_meter *m, const char *name) EG_MUST_CHECK;
+int eg_meter_end_last(struct eg_meter *m, const char *name, struct eg_result **ret) EG_MUST_CHECK;
+int eg_meter_peek_last(struct eg_meter *m, const char *name, struct eg_result **ret) EG_MUST_CHECK;
 /* Forgets a window without a result. */
 int eg_meter_cancel(struct eg_meter *m, const char *name) EG_MUST_CHECK;
 /* Work done inside it: ("records", n). -ENOSPC above EG_UNITS_MAX kinds; -EOVERFLOW. */

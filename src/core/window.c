@@ -133,6 +133,15 @@ void eg_windows_watch(struct eg_meter *m)
 		m->track[i].longest_dt_ns = 0;
 }
 
+/* Unix time of the last sample. */
+static uint64_t last_unix_ns(const struct eg_meter *m)
+{
+	uint64_t now = eg_clock_unix_ns(&m->env->clock);
+	uint64_t since = eg_clock_ns(&m->env->clock) - m->last_sample_ns;
+
+	return now - EG_MIN(now, since);
+}
+
 /* Puts a new window at the head of the list, on the sample just taken. */
 static int window_new(struct eg_meter *m, const char *name, uint64_t t_ns)
 {
@@ -143,7 +152,7 @@ static int window_new(struct eg_meter *m, const char *name, uint64_t t_ns)
 	memcpy(w->name, name, strlen(name) + 1);
 	w->hash = hash_name(name);
 	w->begin_ns = t_ns;
-	w->begin_unix_ns = eg_clock_unix_ns(&m->env->clock);
+	w->begin_unix_ns = last_unix_ns(m);
 	for (size_t i = 0; i < m->n; i++)
 		set_mark(&w->mark[i], &m->track[i], t_ns);
 	w->next = m->windows;
@@ -174,6 +183,20 @@ int eg_meter_begin(struct eg_meter *m, const char *name)
 		/* Waiting for workers lets others in: the name may be taken now. */
 		r = check_new(m, name);
 	}
+	if (r == 0)
+		r = window_new(m, name, m->last_sample_ns);
+	pthread_mutex_unlock(&m->lock);
+	return r;
+}
+
+int eg_meter_begin_last(struct eg_meter *m, const char *name)
+{
+	int r;
+
+	pthread_mutex_lock(&m->lock);
+	r = check_new(m, name);
+	if (r == 0 && m->last_sample_ns == 0)
+		r = -ENODATA;
 	if (r == 0)
 		r = window_new(m, name, m->last_sample_ns);
 	pthread_mutex_unlock(&m->lock);
@@ -495,7 +518,7 @@ static int make_result(struct eg_meter *m, const struct window *w, struct eg_res
 	made->begin_ns = w->begin_ns;
 	made->end_ns = m->last_sample_ns;
 	made->begin_unix_ns = w->begin_unix_ns;
-	made->end_unix_ns = eg_clock_unix_ns(&m->env->clock);
+	made->end_unix_ns = last_unix_ns(m);
 	made->seconds_ns = made->end_ns - made->begin_ns;
 	made->n_units = w->n_units;
 	memcpy(made->units, w->units, sizeof(made->units));
@@ -525,22 +548,44 @@ static void unlink_window(struct eg_meter *m, struct window **at)
 	free(w);
 }
 
-int eg_meter_end(struct eg_meter *m, const char *name, struct eg_result **ret)
+/* The value of a window, on a fresh sample or on the last one; ends it where that is asked for. */
+static int look(struct eg_meter *m, const char *name, bool sample, bool end, struct eg_result **ret)
 {
 	struct window **w;
 	int r = -ENOENT;
 
 	pthread_mutex_lock(&m->lock);
 	if (*find_window(m, name)) {
-		eg_meter_sample_locked(m, true);
-		w = find_window(m, name);
+		if (sample)
+			eg_meter_sample_locked(m, true);
+		w = find_window(m, name); /* waiting for workers lets others in */
 		if (*w)
 			r = make_result(m, *w, ret);
-		if (r == 0)
+		if (r == 0 && end)
 			unlink_window(m, w);
 	}
 	pthread_mutex_unlock(&m->lock);
 	return r;
+}
+
+int eg_meter_end(struct eg_meter *m, const char *name, struct eg_result **ret)
+{
+	return look(m, name, true, true, ret);
+}
+
+int eg_meter_end_last(struct eg_meter *m, const char *name, struct eg_result **ret)
+{
+	return look(m, name, false, true, ret);
+}
+
+int eg_meter_peek(struct eg_meter *m, const char *name, struct eg_result **ret)
+{
+	return look(m, name, true, false, ret);
+}
+
+int eg_meter_peek_last(struct eg_meter *m, const char *name, struct eg_result **ret)
+{
+	return look(m, name, false, false, ret);
 }
 
 int eg_meter_next(struct eg_meter *m, const char *name, const char *next, struct eg_result **ret)
@@ -575,22 +620,6 @@ int eg_meter_next(struct eg_meter *m, const char *name, const char *next, struct
 			unlink_window(m, w);
 			*ret = res;
 		}
-	}
-	pthread_mutex_unlock(&m->lock);
-	return r;
-}
-
-int eg_meter_peek(struct eg_meter *m, const char *name, struct eg_result **ret)
-{
-	struct window **w;
-	int r = -ENOENT;
-
-	pthread_mutex_lock(&m->lock);
-	if (*find_window(m, name)) {
-		eg_meter_sample_locked(m, true);
-		w = find_window(m, name);
-		if (*w)
-			r = make_result(m, *w, ret);
 	}
 	pthread_mutex_unlock(&m->lock);
 	return r;

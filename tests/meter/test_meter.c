@@ -182,6 +182,78 @@ static void thousand_open(void **state)
 	assert_int_equal(eg_meter_begin(rig->meter, "too many"), -ENOSPC);
 }
 
+/* Windows on samples that were there anyway: none is taken, and back to back they sum exactly. */
+static void windows_on_last_samples(void **state)
+{
+	struct eg_result *res = NULL;
+	uint64_t sum = 0, unix_ns;
+	unsigned reads;
+	char name[16];
+
+	rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE,
+		    "idle-active idle=20W active=150W slot=50ms share=0.4 seed=3");
+	rig_gauge(rig, "gpu-0", "gpu-x", EG_COMPONENT_GPU,
+		  "sine mean=200W amplitude=100W period=7s");
+	rig_open(rig, NULL);
+	assert_false(eg_meter_has_slow(rig->meter));
+	assert_int_equal(eg_meter_part_of(rig->meter, 0), -1);
+	assert_int_equal(eg_meter_begin_last(rig->meter, "early"), -ENODATA);
+	eg_meter_sample(rig->meter, false);
+	assert_int_equal(eg_meter_begin_last(rig->meter, ""), -EINVAL);
+	assert_int_equal(eg_meter_begin_last(rig->meter, "all"), 0);
+	assert_int_equal(eg_meter_begin_last(rig->meter, "all"), -EEXIST);
+	assert_int_equal(eg_meter_begin_last(rig->meter, "0"), 0);
+	unix_ns = eg_clock_unix_ns(&rig->env.clock);
+	for (int i = 0; i < 100; i++) {
+		uint64_t t = (uint64_t)(i + 1) * SECOND;
+
+		rig_at(rig, t);
+		eg_meter_sample(rig->meter, false);
+		reads = rig->reads;
+		rig_at(rig, t + (uint64_t)(i * 7919 % 900) * 1000000); /* later than the sample */
+		snprintf(name, sizeof(name), "%d", i);
+		assert_int_equal(eg_meter_peek_last(rig->meter, name, &res), 0);
+		eg_result_free(res);
+		assert_int_equal(eg_meter_end_last(rig->meter, name, &res), 0);
+		assert_int_equal(res->end_ns, RIG_T0 + t);
+		assert_int_equal(res->seconds_ns, SECOND);
+		assert_int_equal(res->begin_unix_ns, unix_ns + t - SECOND);
+		assert_int_equal(res->end_unix_ns, unix_ns + t);
+		sum += res->total_uj;
+		eg_result_free(res);
+		snprintf(name, sizeof(name), "%d", i + 1);
+		assert_int_equal(eg_meter_begin_last(rig->meter, name), 0);
+		assert_int_equal(rig->reads, reads);
+	}
+	assert_int_equal(eg_meter_end_last(rig->meter, "all", &res), 0);
+	assert_true(res->has_total && res->total_uj == sum);
+	assert_near((double)sum,
+		    rig_truth_uj(rig, 0, 0, 100 * SECOND) + rig_truth_uj(rig, 1, 0, 100 * SECOND),
+		    3e8);
+	eg_result_free(res);
+	res = NULL;
+	assert_int_equal(eg_meter_end_last(rig->meter, "all", &res), -ENOENT);
+	assert_int_equal(eg_meter_peek_last(rig->meter, "all", &res), -ENOENT);
+	assert_null(res);
+}
+
+/* Begun and ended on one sample: no time, no joules, and nothing made up. */
+static void window_without_time(void **state)
+{
+	struct eg_result *res = NULL;
+
+	rig_counter(rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, "100W");
+	rig_open(rig, NULL);
+	eg_meter_sample(rig->meter, false);
+	assert_int_equal(eg_meter_begin_last(rig->meter, "w"), 0);
+	rig_at(rig, SECOND);
+	assert_int_equal(eg_meter_end_last(rig->meter, "w", &res), 0);
+	assert_int_equal(res->seconds_ns, 0);
+	assert_false(res->has_total);
+	assert_false(res->channel[0].has_value);
+	eg_result_free(res);
+}
+
 /* ---- what goes wrong ---- */
 
 /* Away at the begin: what was used before the window is not in it, and the time is a gap. */
@@ -1089,6 +1161,8 @@ int main(void)
 		T(counters_exact),
 		T(windows_sum),
 		T(window_errors),
+		T(windows_on_last_samples),
+		T(window_without_time),
 		T(thousand_open),
 		T(vanish_and_return),
 		T(running_total_never_falls),

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See api_rig.h. */
+#include "api_rig.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+struct api_rig *ar;
+
+const struct eg_http_peer root = {.local = true, .uid = 0, .gid = 0, .pid = 10};
+const struct eg_http_peer agent = {.local = true, .uid = AGENT_UID, .gid = AGENT_UID, .pid = 11};
+const struct eg_http_peer alice = {.local = true, .uid = 1000, .gid = SOCKET_GID, .pid = 12};
+const struct eg_http_peer bob = {.local = true, .uid = 1001, .gid = SOCKET_GID, .pid = 13};
+const struct eg_http_peer eve = {.local = true, .uid = 1002, .gid = 1002, .pid = 14};
+const struct eg_http_peer carol = {.authenticated = true, .user = "carol"};
+const struct eg_http_peer dave = {.authenticated = true, .user = "dave"};
+const struct eg_http_peer anon = {0};
+
+static const struct eg_config *config(void *arg)
+{
+	return &ar->cfg;
+}
+
+/* ---- views by hand ---- */
+
+static int account_of(const struct eg_account *a, size_t n, const struct eg_channel *ch,
+		      enum eg_provenance provenance)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(a[i].device, ch->device) == 0 && a[i].component == ch->component &&
+		    a[i].provenance == provenance)
+			return (int)i;
+	return -1;
+}
+
+static void fill_channel(struct eg_view_channel *c, size_t i, const struct eg_snapshot *s,
+			 const struct eg_account *a, size_t n)
+{
+	const struct eg_snapshot_channel *sc = &s->channel[i];
+	const struct eg_channel *ch = eg_meter_channel(ar->rig->meter, i);
+
+	*c = (struct eg_view_channel){.ch = ch,
+				      .driver = eg_meter_driver(ar->rig->meter, i),
+				      .name = eg_meter_channel_name(ar->rig->meter, i),
+				      .role = ch->component == EG_COMPONENT_CORE ? EG_ROLE_PART :
+										   EG_ROLE_TOTAL,
+				      .account = account_of(a, n, ch, ch->provenance),
+				      .est_account = account_of(a, n, ch, EG_PROVENANCE_ESTIMATED),
+				      .status = sc->status,
+				      .t_ns = sc->t_ns,
+				      .have_uw = sc->have_uw,
+				      .uw = sc->uw,
+				      .uj = sc->uj,
+				      .est_uj = sc->est_uj,
+				      .gap_ns = sc->gap_ns,
+				      .samples = sc->samples,
+				      .uncertainty_uj = sc->uj / 100,
+				      .celsius = NAN};
+}
+
+static void fill(struct eg_view *v)
+{
+	const struct eg_snapshot *s = eg_meter_pin(ar->rig->meter);
+	struct eg_account *a = NULL;
+	size_t n = 0;
+
+	assert_non_null(s);
+	assert_int_equal(eg_meter_accounts(ar->rig->meter, &a, &n), 0);
+	assert_true(n <= v->max_accounts);
+	v->seq++;
+	v->t_ns = s->t_ns;
+	v->unix_ns = eg_clock_unix_ns(&ar->rig->env.clock);
+	for (size_t i = 0; i < v->n_channels; i++)
+		fill_channel(&v->channel[i], i, s, a, n);
+	v->n_accounts = n;
+	for (size_t k = 0; k < n; k++) {
+		v->account[k] = (struct eg_view_account){.a = a[k], .channel = -1};
+		v->account[k].a.created_unix_ns = 1700000000 * SECOND + (k + 1) * SECOND;
+	}
+	for (size_t i = 0; i < v->n_channels; i++) {
+		const struct eg_view_channel *c = &v->channel[i];
+
+		if (c->account >= 0) {
+			v->account[c->account].channel = (int)i;
+			v->account[c->account].shown = c->samples > 0;
+		}
+		if (c->est_account >= 0 && c->est_account != c->account) {
+			v->account[c->est_account].channel = (int)i;
+			v->account[c->est_account].held = true;
+			v->account[c->est_account].shown = a[c->est_account].uj > 0;
+		}
+	}
+	eg_meter_unpin(ar->rig->meter, s);
+	free(a);
+}
+
+static void copy(struct eg_view *to, const struct eg_view *from)
+{
+	memcpy(to->channel, from->channel, from->n_channels * sizeof(*to->channel));
+	memcpy(to->account, from->account, from->n_accounts * sizeof(*to->account));
+	to->n_accounts = from->n_accounts;
+	to->seq = from->seq;
+	to->t_ns = from->t_ns;
+	to->unix_ns = from->unix_ns;
+}
+
+static void make_view(struct eg_view *v)
+{
+	*v = (struct eg_view){.n_channels = eg_meter_count(ar->rig->meter), .max_accounts = 64};
+	v->channel = calloc(v->n_channels + 1, sizeof(*v->channel));
+	v->account = calloc(v->max_accounts, sizeof(*v->account));
+	assert_true(v->channel && v->account);
+}
+
+static const struct eg_view *view(void *arg, enum eg_access access, bool fresh)
+{
+	assert_ptr_equal(arg, ar);
+	assert_int_not_equal(access, EG_ACCESS_NONE);
+	if (fresh) {
+		assert_int_equal(access, EG_ACCESS_FULL);
+		ar->fresh++;
+		eg_meter_sample(ar->rig->meter, false);
+		ar->sampled = true;
+		fill(&ar->full);
+	}
+	if (!ar->sampled)
+		return NULL;
+	return access == EG_ACCESS_FULL ? &ar->full : &ar->coarse;
+}
+
+/* ---- the loop ---- */
+
+int api_setup(void **state)
+{
+	ar = calloc(1, sizeof(*ar));
+	assert_non_null(ar);
+	ar->rig = rig_new();
+	ar->cfg.agent.interval_ns = SECOND;
+	ar->cfg.agent.history_ns = 600 * SECOND;
+	ar->cfg.energy.currency = "USD";
+	ar->cfg.energy.show_cost = true;
+	ar->cfg.access.anonymous = EG_ACCESS_COARSE;
+	ar->cfg.access.authenticated = EG_ACCESS_FULL;
+	ar->cfg.access.group = EG_ACCESS_FULL;
+	ar->cfg.access.others = EG_ACCESS_COARSE;
+	ar->cfg.access.coarse_interval_ns = SECOND;
+	ar->cfg.access.max_windows = 256;
+	ar->cfg.access.window_expiry_ns = 86400 * SECOND;
+	return 0;
+}
+
+int api_teardown(void **state)
+{
+	assert_null(eg_api_free(ar->api));
+	free(ar->full.channel);
+	free(ar->full.account);
+	free(ar->coarse.channel);
+	free(ar->coarse.account);
+	rig_free(ar->rig);
+	free(ar);
+	ar = NULL;
+	return 0;
+}
+
+void api_open(void)
+{
+	struct eg_api_host host = {.arg = ar,
+				   .config = config,
+				   .view = view,
+				   .socket_gid = SOCKET_GID,
+				   .uid = AGENT_UID};
+
+	if (ar->rig->n == 0) {
+		rig_counter(ar->rig, "package-0", "cpu-0", EG_COMPONENT_PACKAGE, "100W")
+			->ch.update_ns = 0;
+		rig_counter(ar->rig, "core", "cpu-0", EG_COMPONENT_CORE, "60W")->ch.update_ns = 0;
+		rig_counter(ar->rig, "dram-0", "cpu-0", EG_COMPONENT_DRAM, "25W")->ch.update_ns = 0;
+		rig_gauge(ar->rig, "gpu-0", "gpu-x", EG_COMPONENT_GPU, "200W");
+		for (size_t i = 0; i < 3; i++)
+			ar->rig->c[i].ch.resolution_uj = 1;
+	}
+	rig_open(ar->rig, NULL);
+	make_view(&ar->full);
+	make_view(&ar->coarse);
+	host.meter = ar->rig->meter;
+	host.env = &ar->rig->env;
+	assert_int_equal(eg_api_new(&host, &ar->api), 0);
+}
+
+void api_tick(uint64_t t_ns)
+{
+	bool coarse = !ar->sampled || t_ns >= ar->coarse_t_ns + ar->cfg.access.coarse_interval_ns;
+
+	rig_at(ar->rig, t_ns);
+	eg_meter_sample(ar->rig->meter, false);
+	fill(&ar->full);
+	if (coarse) {
+		copy(&ar->coarse, &ar->full);
+		ar->coarse_t_ns = t_ns;
+	}
+	ar->sampled = true;
+	eg_api_tick(ar->api, &ar->full, coarse);
+}
+
+void api_run(uint64_t until_ns, uint64_t step_ns)
+{
+	uint64_t t = ar->rig->clock.boot_ns - RIG_T0;
+
+	while (t + step_ns <= until_ns) {
+		t += step_ns;
+		api_tick(t);
+	}
+}
+
+/* ---- requests ---- */
+
+struct fake_request *api_send(const struct eg_http_peer *peer, const char *method,
+			      const char *target, const char *body)
+{
+	char full[256];
+	struct fake_request *f;
+
+	snprintf(full, sizeof(full), "%s%s", target[0] == '!' ? "" : "/api/v1",
+		 target + (target[0] == '!'));
+	f = fake_request(method, full, body, body ? strlen(body) : 0, peer);
+	eg_api_handle(ar->api, &f->req);
+	return f;
+}
+
+json_t *api_answer(struct fake_request *f, unsigned status)
+{
+	json_error_t err;
+	json_t *j;
+
+	if (!f->answered)
+		fail_msg("%s %s: no answer", f->req.method, f->req.path);
+	if (f->status != status)
+		fail_msg("%s %s: status %u, expected %u: %s", f->req.method, f->req.path, f->status,
+			 status, f->data ? f->data : "");
+	assert_string_equal(f->type, "application/json");
+	j = json_loads(f->data, JSON_REJECT_DUPLICATES, &err);
+	if (!j)
+		fail_msg("%s %s: no JSON: %s", f->req.method, f->req.path, err.text);
+	if (status == 429 || status == 503)
+		assert_true(f->retry_after_s > 0);
+	fake_free(f);
+	return j;
+}
+
+json_t *api_call(const struct eg_http_peer *peer, const char *method, const char *target,
+		 const char *body, unsigned status)
+{
+	return api_answer(api_send(peer, method, target, body), status);
+}
+
+void api_fails(const struct eg_http_peer *peer, const char *method, const char *target,
+	       const char *body, unsigned status, const char *code)
+{
+	json_t *j = api_call(peer, method, target, body, status);
+
+	assert_text(j, "error.code", code);
+	assert_true(strlen(text_at(j, "error.message")) > 5);
+	assert_true(has(j, "error.cure"));
+	json_decref(j);
+}
+
+/* ---- values ---- */
+
+static json_t *find(json_t *j, const char *path)
+{
+	char word[64];
+
+	while (j && *path) {
+		size_t n = strcspn(path, ".");
+
+		assert_true(n < sizeof(word));
+		memcpy(word, path, n);
+		word[n] = '\0';
+		j = json_is_array(j) ? json_array_get(j, strtoul(word, NULL, 10)) :
+				       json_object_get(j, word);
+		path += n + (path[n] == '.');
+	}
+	return j;
+}
+
+json_t *at(json_t *j, const char *path)
+{
+	json_t *v = find(j, path);
+
+	if (!v)
+		fail_msg("there is no %s", path);
+	return v;
+}
+
+bool has(json_t *j, const char *path)
+{
+	return find(j, path) != NULL;
+}
+
+double number_at(json_t *j, const char *path)
+{
+	json_t *v = at(j, path);
+
+	if (!json_is_number(v))
+		fail_msg("%s is no number", path);
+	return json_number_value(v);
+}
+
+const char *text_at(json_t *j, const char *path)
+{
+	json_t *v = at(j, path);
+
+	if (!json_is_string(v))
+		fail_msg("%s is no text", path);
+	return json_string_value(v);
+}
+
+json_t *pick(json_t *array, const char *key, const char *value)
+{
+	size_t i;
+	json_t *e;
+
+	json_array_foreach(array, i, e)
+	{
+		const char *s = json_string_value(json_object_get(e, key));
+
+		if (s && strcmp(s, value) == 0)
+			return e;
+	}
+	fail_msg("no element with %s %s", key, value);
+	return NULL;
+}
