@@ -416,10 +416,9 @@ struct eg_api *eg_api_free(struct eg_api *api)
 
 void eg_api_tick(struct eg_api *api, const struct eg_view *v, bool coarse)
 {
-	if (coarse) {
+	if (coarse)
 		eg_api_wait_coarse(api, v);
-		eg_api_history_put(api, v);
-	}
+	eg_api_history_put(api, v); /* of itself no denser than the coarse interval */
 	eg_api_windows_expire(api, v, coarse);
 	eg_api_streams_tick(api, v, coarse);
 }

@@ -232,6 +232,7 @@ void eg_api_history_free(struct eg_api *api);
 
 void eg_api_get_events(struct eg_api_call *c);
 void eg_api_streams_tick(struct eg_api *api, const struct eg_view *v, bool coarse);
+bool eg_api_streams_want_coarse(const struct eg_api *api);
 void eg_api_streams_free(struct eg_api *api);
 
 #endif

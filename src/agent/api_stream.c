@@ -229,6 +229,16 @@ void eg_api_streams_tick(struct eg_api *api, const struct eg_view *v, bool coars
 	sweep(api);
 }
 
+bool eg_api_streams_want_coarse(const struct eg_api *api)
+{
+	const struct eg_config *cfg = api->host.config(api->host.arg);
+
+	for (const struct eg_api_stream *s = api->streams; s; s = s->next)
+		if (eg_api_access_by(cfg, &s->peer, s->trusted) != EG_ACCESS_FULL)
+			return true;
+	return false;
+}
+
 void eg_api_streams_free(struct eg_api *api)
 {
 	for (struct eg_api_stream *s = api->streams; s; s = s->next)

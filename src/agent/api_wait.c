@@ -334,3 +334,8 @@ void eg_api_wait_free(struct eg_api *api)
 	free(t);
 	api->thread = NULL;
 }
+
+bool eg_api_wants_coarse(const struct eg_api *api)
+{
+	return api->coarse.n > 0 || eg_api_streams_want_coarse(api);
+}

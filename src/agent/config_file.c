@@ -238,7 +238,7 @@ int eg_config_read_file(struct eg_config_loader *l, const char *named)
 	struct eg_toml *toml = NULL;
 	eg_autofree char *text = NULL;
 	struct eg_config_origin at = {.layer = EG_LAYER_FILE};
-	size_t len;
+	size_t len = 0;
 	int err = 1;
 
 	if (named == NULL)

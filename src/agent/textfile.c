@@ -37,7 +37,7 @@ static void *write_pages(void *arg)
 		}
 		t->busy = true;
 		pthread_mutex_unlock(&t->lock);
-		r = eg_file_replace(t->path, page, len, 0644);
+		r = eg_file_replace(t->path, page, len, 0644, false);
 		free(page);
 		if (r < 0 && r != t->last_error)
 			eg_log(EG_LOG_ERROR, "textfile", "%s cannot be written: %s", t->path,

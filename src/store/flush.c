@@ -5,6 +5,7 @@
  * is in the next one. Compaction and the making of a new checkpoint file happen here too.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
