@@ -5,14 +5,14 @@ _ergon()
 	local verb=${COMP_WORDS[1]} i
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		mapfile -t COMPREPLY < <(compgen -W 'run stat sensors doctor sim help version --help --version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'run stat sensors doctor agent config sim help version --help --version' -- "$cur")
 		return
 	fi
 	case $prev in
-	--report|--output|-o|--scenario|--clock)
+	--report|--output|-o|--config|--textfile|--socket|--scenario|--clock)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return ;;
-	--root|--dir)
+	--root|--state|--dir)
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		return ;;
 	esac
@@ -41,10 +41,14 @@ _ergon()
 		mapfile -t COMPREPLY < <(compgen -W '--json -a --all --root --select --allow-estimates --set -h --help -V --version' -- "$cur") ;;
 	doctor)
 		mapfile -t COMPREPLY < <(compgen -W '--json --root --select --allow-estimates --set -h --help -V --version' -- "$cur") ;;
+	agent)
+		mapfile -t COMPREPLY < <(compgen -W '--config --interval --state --select --allow-estimates --listen --textfile --socket --set --root -h --help -V --version' -- "$cur") ;;
+	config)
+		mapfile -t COMPREPLY < <(compgen -W '--json --force --config --interval --state --select --allow-estimates --listen --textfile --socket --set -h --help -V --version init print validate path' -- "$cur") ;;
 	sim)
 		mapfile -t COMPREPLY < <(compgen -W '--dir --scenario --speed --clock --duration --fuse --clean --from --to --json -h --help node truth list show sleep' -- "$cur") ;;
 	help)
-		mapfile -t COMPREPLY < <(compgen -W '-h --help -V --version run stat sensors doctor sim help version drivers' -- "$cur") ;;
+		mapfile -t COMPREPLY < <(compgen -W '-h --help -V --version run stat sensors doctor agent config sim help version drivers' -- "$cur") ;;
 	version)
 		mapfile -t COMPREPLY < <(compgen -W '-h --help -V --version' -- "$cur") ;;
 	esac

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WORD_MAX 16
+#define WORD_MAX	     16
 
 /* The longest word of each table leaves room in its text. */
 #define FITS(id, word, help) _Static_assert(sizeof(word) <= WORD_MAX, word " is too long to store");
@@ -87,18 +87,18 @@ int eg_book_add(struct eg_book *b, uint64_t key, struct eg_entry **ret)
 
 /* ---- words ---- */
 
-#define FINDER(fn, type, count, word_of)                          \
-	static int fn(const char *s, size_t n, type *ret)         \
-	{                                                         \
-		for (int i = 0; i < (int)(count); i++) {          \
-			const char *word = word_of((type)i);      \
-                                                                  \
+#define FINDER(fn, type, count, word_of)                                \
+	static int fn(const char *s, size_t n, type *ret)               \
+	{                                                               \
+		for (int i = 0; i < (int)(count); i++) {                \
+			const char *word = word_of((type)i);            \
+                                                                        \
 			if (strlen(word) == n && !memcmp(word, s, n)) { \
-				*ret = (type)i;                   \
-				return 0;                         \
-			}                                         \
-		}                                                 \
-		return -ENOENT;                                   \
+				*ret = (type)i;                         \
+				return 0;                               \
+			}                                               \
+		}                                                       \
+		return -ENOENT;                                         \
 	}
 FINDER(find_component, enum eg_component, EG_COMPONENT_COUNT, eg_component_word)
 FINDER(find_provenance, enum eg_provenance, EG_PROVENANCE_COUNT, eg_provenance_word)

@@ -13,11 +13,11 @@ struct eg_entry {
 	uint64_t key;
 	char name[EG_STORE_KEY_TEXT_MAX]; /* canonical string; "" unknown: its record is damaged */
 	char feed[EG_STORE_FEED_MAX];	  /* SOURCE/BOUNDARY/DRIVER/DOMAIN; "" none */
-	struct eg_numbers now;		  /* the newest known: merged at open, then what was flushed */
-	struct eg_numbers log;		  /* what the log has, synced */
-	uint64_t log_session;		  /* of its newest delta */
-	uint32_t log_feed;		  /* hash of the feed that the newest delta names */
-	uint32_t texts;			  /* times its texts are in the log */
+	struct eg_numbers now; /* the newest known: merged at open, then what was flushed */
+	struct eg_numbers log; /* what the log has, synced */
+	uint64_t log_session;  /* of its newest delta */
+	uint32_t log_feed;     /* hash of the feed that the newest delta names */
+	uint32_t texts;	       /* times its texts are in the log */
 	bool in_log, in_checkpoint;
 	bool changed; /* is in the batch that is being written */
 };

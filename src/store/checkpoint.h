@@ -39,7 +39,8 @@ struct eg_checkpoint_found {
 	uint64_t capacity, slot_bytes;
 };
 /* A whole file in memory. -EPROTO: foreign, or (version set) of another version. */
-int eg_checkpoint_decode(const uint8_t *data, size_t n, struct eg_checkpoint_found *ret) EG_MUST_CHECK;
+int eg_checkpoint_decode(const uint8_t *data, size_t n,
+			 struct eg_checkpoint_found *ret) EG_MUST_CHECK;
 /* Entry i of the slot that was found. name and feed are always terminated. */
 void eg_checkpoint_entry(const uint8_t *data, const struct eg_checkpoint_found *f, size_t i,
 			 char name[EG_STORE_KEY_TEXT_MAX], char feed[EG_STORE_FEED_MAX],

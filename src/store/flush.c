@@ -191,7 +191,8 @@ static void fill_from_book(void *ctx, struct eg_checkpoint *c)
 
 static void free_retired(struct eg_store *s)
 {
-	struct eg_checkpoint *old = atomic_exchange_explicit(&s->retired, NULL, memory_order_acquire);
+	struct eg_checkpoint *old =
+		atomic_exchange_explicit(&s->retired, NULL, memory_order_acquire);
 
 	if (!old)
 		return;

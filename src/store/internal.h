@@ -49,17 +49,17 @@ struct eg_store {
 	size_t n_carried;
 	struct eg_seen *seen;
 	uint64_t tick;
-	_Atomic uint64_t given_uj;	    /* sum over the newest checkpoint */
-	_Atomic uint64_t refused;	    /* accounts of it above the capacity */
-	_Atomic(struct eg_checkpoint *) fresh;   /* flush.c -> tick.c: go on with this one */
+	_Atomic uint64_t given_uj;		 /* sum over the newest checkpoint */
+	_Atomic uint64_t refused;		 /* accounts of it above the capacity */
+	_Atomic(struct eg_checkpoint *) fresh;	 /* flush.c -> tick.c: go on with this one */
 	_Atomic(struct eg_checkpoint *) retired; /* and back: this one is done with */
-	atomic_bool checkpoint_gone;	    /* its file was removed or failed */
+	atomic_bool checkpoint_gone;		 /* its file was removed or failed */
 
 	/* flush.c, on the writer thread after start */
 	struct eg_book book;
 	struct eg_log log;
-	bool need_start; /* the mark of this agent is not on disk yet */
-	bool heal;	 /* the log is damaged: write it anew */
+	bool need_start;	       /* the mark of this agent is not on disk yet */
+	bool heal;		       /* the log is damaged: write it anew */
 	struct eg_checkpoint *current; /* what tick.c has, or will have */
 
 	/* Handed over under the mutex. */

@@ -88,9 +88,8 @@ int eg_io_open(const struct eg_io *io, int dir, const char *name, int flags)
 
 int eg_io_create(const struct eg_io *io, int dir, const char *name, int flags)
 {
-	eg_autoclose int fd =
-		io->ops->openat(io->ctx, dir, name,
-				flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	eg_autoclose int fd = io->ops->openat(
+		io->ctx, dir, name, flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	struct stat st;
 
 	if (fd < 0)
@@ -129,8 +128,8 @@ ssize_t eg_io_read_full(const struct eg_io *io, int fd, void *buf, size_t n, uin
 	size_t len = 0;
 
 	while (len < n) {
-		ssize_t r = io->ops->pread(io->ctx, fd, (char *)buf + len, n - len,
-					   (off_t)(off + len));
+		ssize_t r =
+			io->ops->pread(io->ctx, fd, (char *)buf + len, n - len, (off_t)(off + len));
 
 		if (r == -EINTR)
 			continue;

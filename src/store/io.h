@@ -12,9 +12,9 @@
 
 #include "base/strbuf.h"
 
-#define EG_STORE_LOCK	    "lock"
-#define EG_STORE_LOG	    "ledger.log"
-#define EG_STORE_CHECKPOINT "checkpoint"
+#define EG_STORE_LOCK		"lock"
+#define EG_STORE_LOG		"ledger.log"
+#define EG_STORE_CHECKPOINT	"checkpoint"
 /* Written beside and renamed; what a crash left of them is removed at the next start. */
 #define EG_STORE_NEW_LOG	"ledger.log.new"
 #define EG_STORE_NEW_CHECKPOINT "checkpoint.new"

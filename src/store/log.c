@@ -41,8 +41,8 @@ static int refill(struct reader *r)
 static void step_to_candidate(struct reader *r)
 {
 	size_t from = r->pos + 1 + EG_RECORD_MARK_AT;
-	const uint8_t *mark =
-		from < r->len ? memchr(r->buf + from, EG_RECORD_MARK, r->len - from) : NULL;
+	const uint8_t *mark = from < r->len ? memchr(r->buf + from, EG_RECORD_MARK, r->len - from) :
+					      NULL;
 
 	if (mark)
 		r->pos = (size_t)(mark - r->buf) - EG_RECORD_MARK_AT;

@@ -13,11 +13,11 @@
 #include "store/io.h"
 
 struct eg_log_found {
-	bool empty;	    /* nothing in it: begin a new one */
+	bool empty;	     /* nothing in it: begin a new one */
 	bool header_damaged; /* ours by its records */
-	uint32_t version;   /* of a header that is whole; 0 unknown */
+	uint32_t version;    /* of a header that is whole; 0 unknown */
 	uint64_t bytes, records, damaged;
-	uint64_t end;	    /* of the last whole record: what comes after is cut before appending */
+	uint64_t end; /* of the last whole record: what comes after is cut before appending */
 	uint64_t torn_bytes; /* after that */
 };
 
@@ -33,8 +33,8 @@ int eg_log_read(const struct eg_io *io, int fd, eg_log_fn fn, void *ctx,
 
 /* What the marks and records of a log say as a whole. */
 struct eg_log_history {
-	uint64_t session; /* the newest */
-	bool stopped;	  /* it ended with the mark of a clean stop, and nothing came after */
+	uint64_t session;    /* the newest */
+	bool stopped;	     /* it ended with the mark of a clean stop, and nothing came after */
 	struct eg_boot boot; /* in which the newest session ran */
 	uint64_t last_unix_ns;
 	uint64_t breaks; /* deltas that do not go on from the one before: records are missing */
@@ -52,13 +52,13 @@ void eg_replay_record(void *ctx, const struct eg_record *r, uint64_t offset, uin
 struct eg_log {
 	const struct eg_io *io;
 	int dir, fd;
-	uint64_t good;	    /* bytes that are whole and synced */
-	uint64_t records;   /* in them */
-	uint64_t at;	    /* end of what the batch wrote so far */
-	uint8_t *buf;	    /* EG_LOG_BATCH_BYTES */
+	uint64_t good;	  /* bytes that are whole and synced */
+	uint64_t records; /* in them */
+	uint64_t at;	  /* end of what the batch wrote so far */
+	uint8_t *buf;	  /* EG_LOG_BATCH_BYTES */
 	size_t len;
-	int error;	    /* of the batch */
-	bool dir_unsynced;  /* the rename of a new file may not have reached the disk */
+	int error;	   /* of the batch */
+	bool dir_unsynced; /* the rename of a new file may not have reached the disk */
 	uint64_t new_records;
 };
 #define EG_LOG_BATCH_BYTES (64u << 10)

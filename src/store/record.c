@@ -12,7 +12,15 @@
 /* Of the file's header. */
 enum { HEADER_VERSION = 8, HEADER_WIDTH = 12, HEADER_UNIX = 16, HEADER_CRC = 252 };
 /* Of every record: its CRC covers all that follows it. */
-enum { AT_CRC = 0, AT_MARK = 4, AT_VERSION = 5, AT_TYPE = 6, AT_FLAGS = 7, AT_SESSION = 8, AT_UNIX = 16 };
+enum {
+	AT_CRC = 0,
+	AT_MARK = 4,
+	AT_VERSION = 5,
+	AT_TYPE = 6,
+	AT_FLAGS = 7,
+	AT_SESSION = 8,
+	AT_UNIX = 16
+};
 enum { AT_KEY = 24, AT_TEXT = 32, AT_BOOT = 32, AT_DELTA = 32, AT_FEED = 40, AT_NUMBERS = 48 };
 enum { FLAG_BASE = 1 };
 enum { NUMBERS_COUNTER = 1 };
@@ -141,8 +149,8 @@ void eg_numbers_encode(uint8_t *out, const struct eg_numbers *n)
 {
 	const uint64_t first[] = {n->uj, n->recovered_uj, n->gap_ns, n->resets, n->created_unix_ns};
 	const struct eg_standing *l = &n->last;
-	const uint64_t rest[] = {l->raw,      l->t_ns,	   l->awake_ns,
-				 l->unix_ns,  l->rem,	   l->unit_num,
+	const uint64_t rest[] = {l->raw,      l->t_ns,	  l->awake_ns,
+				 l->unix_ns,  l->rem,	  l->unit_num,
 				 l->unit_den, l->modulus, l->counter ? NUMBERS_COUNTER : 0};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(first); i++)

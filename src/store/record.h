@@ -16,7 +16,7 @@
 #define EG_RECORD_TEXT_MAX 224 /* with its NUL */
 #define EG_STORE_FEED_MAX  EG_RECORD_TEXT_MAX
 
-#define EG_BOOT_BYTES 16
+#define EG_BOOT_BYTES	   16
 /* Which boot of the machine: the kernel's boot id; all 0 unknown, which equals nothing. */
 struct eg_boot {
 	uint8_t id[EG_BOOT_BYTES];
@@ -36,11 +36,11 @@ struct eg_numbers {
 };
 
 enum eg_record_type {
-	EG_RECORD_START = 1,	/* an agent began */
-	EG_RECORD_STOP = 2,	/* and ended in order; all it knew is above */
-	EG_RECORD_ACCOUNT = 3,	/* canonical string of a key */
-	EG_RECORD_CHANNEL = 4,	/* what feeds the account: SOURCE/BOUNDARY/DRIVER/DOMAIN */
-	EG_RECORD_DELTA = 5,	/* what was added, and where the account stands */
+	EG_RECORD_START = 1,   /* an agent began */
+	EG_RECORD_STOP = 2,    /* and ended in order; all it knew is above */
+	EG_RECORD_ACCOUNT = 3, /* canonical string of a key */
+	EG_RECORD_CHANNEL = 4, /* what feeds the account: SOURCE/BOUNDARY/DRIVER/DOMAIN */
+	EG_RECORD_DELTA = 5,   /* what was added, and where the account stands */
 	EG_RECORD_TYPE_END = 6,
 };
 /* "start", "stop", ...; "?" */

@@ -102,4 +102,3 @@ void eg_sigbus_release(void *base)
 	}
 	pthread_mutex_unlock(&lock);
 }
-

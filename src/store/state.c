@@ -61,7 +61,8 @@ static int busy(const struct eg_io *io, int fd, struct eg_strbuf *why)
 	eg_strbuf_puts(why, "another agent ");
 	if (digits)
 		eg_strbuf_printf(why, "(process %.*s) ", (int)digits, text);
-	eg_strbuf_puts(why, "uses this state directory; stop it, or name another place with --state");
+	eg_strbuf_puts(why,
+		       "uses this state directory; stop it, or name another place with --state");
 	return -EBUSY;
 }
 
@@ -102,9 +103,8 @@ int eg_state_lock(const struct eg_io *io, int dir, struct eg_strbuf *why)
 		if (fd < 0)
 			return eg_io_why(why, fd, "open", EG_STORE_LOCK);
 		if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-			return errno == EWOULDBLOCK ?
-				       busy(io, fd, why) :
-				       eg_io_why(why, -errno, "lock", EG_STORE_LOCK);
+			return errno == EWOULDBLOCK ? busy(io, fd, why) :
+						      eg_io_why(why, -errno, "lock", EG_STORE_LOCK);
 		if (!eg_io_is_named(fd, dir, EG_STORE_LOCK)) /* removed meanwhile: not the lock */
 			continue;
 		r = check_lock_content(io, fd);
@@ -292,11 +292,11 @@ int eg_state_compact(const char *path, uint64_t *ret_before, uint64_t *ret_after
 	if (r < 0)
 		return r;
 	if (s.history.session)
-		mark = (struct eg_record){
-			.type = s.history.stopped ? EG_RECORD_STOP : EG_RECORD_START,
-			.session = s.history.session,
-			.unix_ns = s.history.last_unix_ns,
-			.n.boot = s.history.boot};
+		mark = (struct eg_record){.type = s.history.stopped ? EG_RECORD_STOP :
+								      EG_RECORD_START,
+					  .session = s.history.session,
+					  .unix_ns = s.history.last_unix_ns,
+					  .n.boot = s.history.boot};
 	r = eg_log_init(&l, &io, dir, eg_take_fd(&s.log_fd), s.log.end, s.log.records);
 	if (r == 0)
 		r = eg_log_rewrite(&l, &s.book, &mark, s.history.last_unix_ns);

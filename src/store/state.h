@@ -16,8 +16,8 @@ struct eg_state {
 	struct eg_log_found log;
 	struct eg_checkpoint_found checkpoint;
 	bool have_log, have_checkpoint; /* the files are there, and not empty */
-	int log_fd;			/* open for reading, or for more where it was asked for; -1 none */
-	uint64_t session;		/* the newest of both; 0 none */
+	int log_fd;	  /* open for reading, or for more where it was asked for; -1 none */
+	uint64_t session; /* the newest of both; 0 none */
 	bool clean;
 	struct eg_boot boot; /* of the newest state */
 	uint64_t last_unix_ns;

@@ -192,7 +192,8 @@ int eg_store_start(struct eg_store *s, size_t n_accounts, struct eg_strbuf *why)
 	if (n_accounts > EG_ACCOUNTS_MAX) {
 		if (why) {
 			eg_strbuf_reset(why);
-			eg_strbuf_printf(why, "%zu accounts are more than the %d that a ledger keeps",
+			eg_strbuf_printf(why,
+					 "%zu accounts are more than the %d that a ledger keeps",
 					 n_accounts, EG_ACCOUNTS_MAX);
 		}
 		return -ENOSPC;
@@ -226,8 +227,8 @@ void eg_store_get_status(struct eg_store *s, struct eg_store_status *ret)
 	pthread_mutex_unlock(&s->mutex);
 	/* A checkpoint older than the last flush has nothing that is not in the log. */
 	ret->pending_uj = given > ret->pending_uj ? given - ret->pending_uj : 0;
-	ret->refused_accounts = EG_MAX(
-		ret->refused_accounts, atomic_load_explicit(&s->refused, memory_order_relaxed));
+	ret->refused_accounts = EG_MAX(ret->refused_accounts,
+				       atomic_load_explicit(&s->refused, memory_order_relaxed));
 	ret->checkpoint_lost = atomic_load_explicit(&s->checkpoint_gone, memory_order_relaxed);
 }
 
@@ -258,9 +259,7 @@ struct eg_store *eg_store_close(struct eg_store *s, const struct eg_account *a, 
 	if (s->started && a)
 		answers = end_in_order(s, a, n, unix_ns, timeout_ns);
 	/* What hangs in the kernel still uses the store: it is left behind, with its lock. */
-	if (s->started && !eg_flush_stop(s, !answers ? 0 :
-						a  ? STOP_TIMEOUT_NS :
-						     KILLED_TIMEOUT_NS))
+	if (s->started && !eg_flush_stop(s, !answers ? 0 : a ? STOP_TIMEOUT_NS : KILLED_TIMEOUT_NS))
 		return NULL;
 	return free_store(s);
 }

@@ -39,7 +39,7 @@ struct eg_store_report {
 	uint64_t log_records, log_damaged;
 	uint64_t log_unknown_accounts; /* their name is damaged, or has words of a later Ergon: kept
 					  on disk, but not among eg_store_accounts() */
-	uint64_t log_cut_bytes; /* of a torn last record */
+	uint64_t log_cut_bytes;	       /* of a torn last record */
 	bool checkpoint_used,
 		checkpoint_damaged; /* damaged: no slot was whole; the log alone counts */
 };
@@ -52,8 +52,9 @@ struct eg_store_status {
 	uint64_t pending_uj;		  /* in the checkpoint, not yet in the log */
 	uint64_t last_flush_unix_ns;
 	uint64_t compactions;
-	uint64_t accounts;	   /* kept on disk, absent ones included */
-	uint64_t refused_accounts; /* of the newest checkpoint or flush: above the ceiling, so not kept */
+	uint64_t accounts; /* kept on disk, absent ones included */
+	uint64_t
+		refused_accounts; /* of the newest checkpoint or flush: above the ceiling, so not kept */
 	/* The mapped file failed under us (SIGBUS) or is gone: only the log remains, until a flush
 	 * could make a new one. */
 	bool checkpoint_lost;
