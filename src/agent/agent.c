@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "agent/internal.h"
 #include "base/version.h"
@@ -43,7 +44,7 @@ static int take_signals(struct agent *a)
 	static const int ours[] = {SIGTERM, SIGINT, SIGHUP};
 	sigset_t set;
 
-	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 	sigemptyset(&set);
 	for (size_t i = 0; i < EG_ARRAY_SIZE(ours); i++)
 		sigaddset(&set, ours[i]);
@@ -488,9 +489,14 @@ static void reload(struct agent *a)
 	struct eg_config_source *source = NULL, *old = a->source;
 	const struct eg_config *old_cfg = a->cfg;
 	struct eg_http_config http;
+	struct timespec now;
+	char state[64];
 	int r;
 
-	eg_notify_send(&a->notify, "RELOADING=1");
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%llu",
+		 (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
+	eg_notify_send(&a->notify, state);
 	r = load_config(a, &source, &why);
 	if (r == 0) {
 		a->cfg = eg_config_get(source);

@@ -63,6 +63,7 @@ struct agent {
 	uint64_t interval_ns, next_ns, flush_ns, alive_ns, textfile_ns; /* interval clock */
 	struct eg_agent_facts facts;
 	uint64_t scrapes;
+	uint64_t coarse_next_ns; /* the coarse view is not renewed before, give or take */
 	bool stop;
 };
 

@@ -128,7 +128,7 @@ class Day:
         os.unlink(filler)
         self.sim.time.sleep(130)
         failing = [v for (name, labels), v in self.agent.metrics(local=True).items()
-                   if name == "ergon_agent_log_failing"]
+                   if name == "ergon_agent_ledger_failing"]
         assert failing == [0], failing
         self.count("full disk")
 
