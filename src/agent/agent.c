@@ -433,8 +433,7 @@ static int first_sample(struct agent *a, struct eg_strbuf *why)
 	}
 	read_attributes(a);
 	eg_watch_look(a->watch, a->fine, a->meter);
-	eg_api_tick(a->api, a->fine, true);
-	a->coarse_is_new = false;
+	eg_api_tick(a->api, a->fine, false);
 	return 0;
 }
 
