@@ -31,12 +31,23 @@ enum { FAILURE = 1, USAGE = 2 };
 
 /* ---- opening, each step says what is wrong ---- */
 
-static int fail(int status, const char *subject, const struct eg_strbuf *why, int err)
+/* A line of the log for each line of the text. */
+static void say_lines(enum eg_log_level level, const char *subject, const char *text)
+{
+	while (*text) {
+		size_t n = strcspn(text, "\n");
+
+		if (n)
+			eg_log(level, subject, "%.*s", (int)n, text);
+		text += n + (text[n] == '\n');
+	}
+}
+
+static void say_failure(const char *subject, const struct eg_strbuf *why, int err)
 {
 	const char *text = eg_strbuf_get(why);
 
-	eg_log(EG_LOG_ERROR, subject, "%s", *text ? text : eg_errno_text(err));
-	return status;
+	say_lines(EG_LOG_ERROR, subject, *text ? text : eg_errno_text(err));
 }
 
 static int take_signals(struct agent *a)
@@ -60,11 +71,9 @@ static int load_config(struct agent *a, struct eg_config_source **ret, struct eg
 	struct eg_strbuf warnings = EG_STRBUF_INIT(WHY_MAX);
 	int r = eg_config_load(a->start->config_file, a->start->env, a->start->flags,
 			       a->start->n_flags, ret, why, &warnings);
-	char *save = NULL, *text = warnings.s;
 
-	for (char *line = text ? strtok_r(text, "\n", &save) : NULL; line && r == 0;
-	     line = strtok_r(NULL, "\n", &save))
-		eg_log(EG_LOG_WARNING, "config", "%s", line);
+	if (r == 0)
+		say_lines(EG_LOG_WARNING, "config", eg_strbuf_get(&warnings));
 	eg_strbuf_free(&warnings);
 	return r;
 }
@@ -452,7 +461,7 @@ static int open_all(struct agent *a)
 	for (size_t i = 0; i < EG_ARRAY_SIZE(steps) && status == 0; i++) {
 		status = steps[i].run(a, &why);
 		if (status != 0)
-			fail(status, steps[i].name, &why, -ENOMEM);
+			say_failure(steps[i].name, &why, -ENOMEM);
 	}
 	eg_strbuf_free(&why);
 	return status;
@@ -506,8 +515,8 @@ static void reload(struct agent *a)
 	}
 	a->facts.config_reload_ok = r == 0;
 	if (r < 0) {
-		eg_log(EG_LOG_ERROR, "config", "not reloaded, the old configuration stays: %s",
-		       why.len ? eg_strbuf_get(&why) : eg_errno_text(r));
+		eg_log(EG_LOG_ERROR, "config", "not reloaded, the old configuration stays:");
+		say_failure("config", &why, r);
 		eg_config_free(source);
 	} else {
 		a->source = source;
@@ -651,7 +660,6 @@ static void close_all(struct agent *a)
 	eg_view_free(a->coarse);
 	free(a->scratch);
 	free(a->attribute);
-	eg_strbuf_free(&a->body);
 	/* A driver that hangs keeps the meter and may still look at the environment. */
 	left_behind = eg_meter_close(a->meter) != NULL;
 	if (!left_behind) {
@@ -662,10 +670,13 @@ static void close_all(struct agent *a)
 		eg_config_free(a->source);
 	}
 	eg_notify_close(&a->notify);
+	eg_strbuf_free(&a->body);
 	if (a->wait_fd >= 0)
 		close(a->wait_fd);
 	if (a->signal_fd >= 0)
 		close(a->signal_fd);
+	if (!left_behind)
+		free(a);
 }
 
 int eg_agent_run(const struct eg_agent_start *start)

@@ -103,7 +103,7 @@ def test_reload():
         with open(agent.config, "w") as f:
             f.write("[compat]\nal_smi = true\n")
         agent.reload()
-        until("the refusal", lambda: "not reloaded" in agent.log())
+        until("the refusal", lambda: "al_smi" in agent.log())
         assert "2:1" in agent.log() and "all_smi" in agent.log().split("not reloaded")[1], agent.log()
         assert "node_rapl_package_joules_total" in agent.get("/metrics").text
         with open(agent.config, "w") as f:
