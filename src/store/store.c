@@ -152,6 +152,7 @@ int eg_store_open_with(const struct eg_store_config *cfg, const struct eg_io *io
 	s->dir = s->lock = s->log.fd = -1;
 	s->boot = eg_boot_parse(cfg->boot_id);
 	s->log_max_bytes = cfg->log_max_bytes ? cfg->log_max_bytes : EG_STORE_LOG_BYTES;
+	s->opened_unix_ns = cfg->unix_ns;
 	s->need_start = true;
 	pthread_mutex_init(&s->mutex, NULL);
 	pthread_condattr_init(&attr);
@@ -186,7 +187,6 @@ size_t eg_store_accounts(const struct eg_store *s, const struct eg_account **ret
 
 int eg_store_start(struct eg_store *s, size_t n_accounts, struct eg_strbuf *why)
 {
-	uint64_t unix_ns = s->report.last_unix_ns;
 	int r;
 
 	if (n_accounts > EG_ACCOUNTS_MAX) {
@@ -199,10 +199,10 @@ int eg_store_start(struct eg_store *s, size_t n_accounts, struct eg_strbuf *why)
 		return -ENOSPC;
 	}
 	s->capacity = n_accounts;
-	r = eg_tick_start(s, unix_ns);
+	r = eg_tick_start(s, s->opened_unix_ns);
 	if (r < 0)
 		return eg_io_why(why, r, "make", EG_STORE_CHECKPOINT);
-	r = eg_flush_start(s, unix_ns);
+	r = eg_flush_start(s, s->opened_unix_ns);
 	return r < 0 ? eg_io_why(why, r, "start the writer of", EG_STORE_LOG) : 0;
 }
 
