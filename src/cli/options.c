@@ -269,7 +269,7 @@ const struct eg_cli_verb eg_cli_verbs[] = {
 	 .groups = doctor_groups,
 	 .run = eg_verb_doctor},
 	{.name = "agent",
-	 .summary = "run the agent: a ledger of energy, Prometheus metrics, a local API",
+	 .summary = "run the agent: a ledger of energy, metrics, a local API",
 	 .usage = "[OPTION]...",
 	 .about =
 		 "Samples the machine's sensors until it is told to stop (SIGTERM, SIGINT), keeps a "
@@ -339,8 +339,9 @@ const struct eg_cli_verb eg_cli_verbs[] = {
 	 .run = eg_verb_version},
 	{.name = "docs",
 	 .summary = "write the man pages, completions and reference from the tables",
-	 .usage = "man [VERB] | bash | zsh | markdown | metrics",
-	 .about = "Writes documentation made from the tables of verbs, options and metrics.",
+	 .usage = "man [VERB] | bash | zsh | markdown | metrics | config | man-config",
+	 .about = "Writes documentation made from the tables of verbs, options, metrics and "
+		  "keys.",
 	 .groups = plain_groups,
 	 .run = eg_verb_docs,
 	 .max_rest = 2,
