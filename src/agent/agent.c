@@ -21,6 +21,7 @@
 
 #define BODY_MAX	 EG_METRICS_MAX
 #define WHY_MAX		 8192
+#define DIR_MAX		 1024
 #define BACKOFF_MAX_NS	 (60 * EG_NSEC_PER_SEC)
 #define READ_DEADLINE_NS (400 * EG_NSEC_PER_MSEC) /* so that a hanging driver fits into the stop */
 #define STOP_FLUSH_NS	 (500 * EG_NSEC_PER_MSEC)
@@ -122,18 +123,28 @@ static int open_env(struct agent *a, struct eg_strbuf *why)
 	return 0;
 }
 
-/* The parent of a path is made where it is not: run directories are gone after a boot. */
-static void make_parent(const char *path)
+/* The directory that a file lies in; "." where the path names none. */
+static void parent_of(const char *path, char dir[DIR_MAX])
 {
-	char dir[1024];
 	char *slash;
 
-	if (!*path || eg_copy(dir, sizeof(dir), path) < 0)
-		return;
+	if (eg_copy(dir, DIR_MAX, path) < 0)
+		dir[0] = '\0';
 	slash = strrchr(dir, '/');
-	if (!slash || slash == dir)
+	if (!slash)
+		eg_copy(dir, DIR_MAX, ".");
+	else
+		slash[slash == dir] = '\0';
+}
+
+/* It is made where it is not: run directories are gone after a boot. */
+static void make_parent(const char *path)
+{
+	char dir[DIR_MAX];
+
+	if (!*path)
 		return;
-	*slash = '\0';
+	parent_of(path, dir);
 	if (mkdir(dir, 0755) < 0 && errno != EEXIST)
 		eg_log(EG_LOG_WARNING, "agent", "cannot make %s: %s", dir, eg_errno_text(-errno));
 }
@@ -297,24 +308,23 @@ static int open_http(struct agent *a, struct eg_strbuf *why)
 
 static int drop_rights(struct agent *a, struct eg_strbuf *why)
 {
-	const char *writable[4] = {NULL};
-	char textfile_dir[1024] = "";
+	const char *const files[] = {a->places.socket, a->places.page, a->cfg->http.textfile};
+	const char *writable[EG_ARRAY_SIZE(files) + 2] = {NULL};
+	char dir[EG_ARRAY_SIZE(files)][DIR_MAX];
 	struct eg_privilege_config cfg = {
 		.user = a->cfg->agent.user, .writable = writable, .seccomp = a->cfg->agent.seccomp};
 	size_t n = 0;
 
 	if (a->store)
 		writable[n++] = a->places.state;
-	if (a->places.run_dir[0])
-		writable[n++] = a->places.run_dir;
-	if (a->cfg->http.textfile[0]) {
-		char *slash;
-
-		eg_copy(textfile_dir, sizeof(textfile_dir), a->cfg->http.textfile);
-		slash = strrchr(textfile_dir, '/');
-		if (slash)
-			slash[slash == textfile_dir] = '\0';
-		writable[n++] = slash ? textfile_dir : ".";
+	/* Where its files are made anew, and taken away at the end. */
+	for (size_t i = 0; i < EG_ARRAY_SIZE(files); i++) {
+		if (!*files[i])
+			continue;
+		make_parent(files[i]);
+		parent_of(files[i], dir[i]);
+		if (access(dir[i], F_OK) == 0)
+			writable[n++] = dir[i];
 	}
 	for (size_t i = 0; i < eg_meter_count(a->meter); i++)
 		cfg.may_exec |= strcmp(eg_meter_driver(a->meter, i)->name, "powermetrics") == 0;
@@ -332,7 +342,6 @@ static int open_page(struct agent *a)
 
 	if (!a->cfg->page.enabled || !a->places.page[0])
 		return 0;
-	make_parent(a->places.page);
 	r = eg_page_create(a->places.page, group_of(a->cfg->page.group), a->fine, a->interval_ns,
 			   &a->page, &why);
 	if (r < 0) /* everything else works without it */
