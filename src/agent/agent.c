@@ -353,27 +353,6 @@ static int open_page(struct agent *a)
 	return 0;
 }
 
-struct collect {
-	struct eg_attribute_sink sink;
-	struct agent *a;
-};
-
-static void collect_attribute(struct eg_attribute_sink *sink, const struct eg_attribute *attribute)
-{
-	struct agent *a = ((struct collect *)sink)->a;
-
-	if (a->n_attributes < EG_AGENT_ATTRIBUTES_MAX)
-		a->attribute[a->n_attributes++] = *attribute;
-}
-
-static void read_attributes(struct agent *a)
-{
-	struct collect c = {.sink.put = collect_attribute, .a = a};
-
-	a->n_attributes = 0;
-	eg_meter_attributes(a->meter, &c.sink);
-}
-
 static void note_facts(struct agent *a)
 {
 	a->facts.version = EG_VERSION;
@@ -434,10 +413,10 @@ static int first_sample(struct agent *a, struct eg_strbuf *why)
 {
 	int r = make_waiting(a);
 
-	if (r == 0) {
-		a->attribute = calloc(EG_AGENT_ATTRIBUTES_MAX, sizeof(*a->attribute));
-		r = a->attribute ? eg_agent_first_sample(a) : -ENOMEM;
-	}
+	if (r == 0)
+		r = eg_agent_first_sample(a);
+	if (r == 0)
+		r = eg_devices_new(a->meter, &a->devices);
 	note_facts(a);
 	if (r == 0)
 		r = eg_metrics_new(a->fine, &a->facts, &a->metrics);
@@ -449,7 +428,6 @@ static int first_sample(struct agent *a, struct eg_strbuf *why)
 		eg_strbuf_puts(why, eg_errno_text(r));
 		return FAILURE;
 	}
-	read_attributes(a);
 	eg_watch_look(a->watch, a->fine, a->meter);
 	eg_api_tick(a->api, a->fine, false);
 	return 0;
@@ -665,12 +643,12 @@ static void close_all(struct agent *a)
 	if (a->self)
 		eg_self_free(a->self);
 	eg_store_close(a->store, NULL, 0, 0, 0);
+	eg_stats_close(a->stats);
 	eg_view_free(a->fine);
 	eg_view_free(a->coarse);
 	free(a->scratch);
-	free(a->attribute);
 	/* A driver that hangs keeps the meter and may still look at the environment. */
-	left_behind = eg_meter_close(a->meter) != NULL;
+	left_behind = !eg_devices_free(a->devices) || eg_meter_close(a->meter) != NULL;
 	if (!left_behind) {
 		free(a->settings);
 		eg_file_clock_close(a->steered);
