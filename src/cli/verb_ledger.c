@@ -421,8 +421,8 @@ static void verify_log(const struct eg_state *s, const struct damage *d, struct 
 				 (unsigned long long)d->nameless);
 	if (d->newer_words)
 		eg_strbuf_printf(out,
-				 "%llu accounts have words that this Ergon does not know; they are "
-				 "kept, and are no damage\n",
+				 "accounts with words that this Ergon does not know: %llu; they "
+				 "are kept, and are no damage\n",
 				 (unsigned long long)d->newer_words);
 }
 
