@@ -47,21 +47,28 @@ void tell(eg_toml_error *e, toml::source_position at, std::string_view what)
 		      what.data());
 }
 
-/* Counts blindly, in texts and comments too: no honest line has so many. */
+/*
+ * Counts blindly, in texts and comments too, where nobody writes so many. Dots in a row count as one:
+ * no key has them, a comment may be a line of them.
+ */
 void check_dots(std::string_view text)
 {
 	toml::source_position at{1, 1};
 	unsigned dots = 0;
+	char before = 0;
 
 	for (char c : text) {
 		if (c == '\n') {
 			at = {at.line + 1, 1};
 			dots = 0;
+			before = 0;
 			continue;
 		}
-		if (c == '.' && ++dots > EG_TOML_DOTS_MAX)
+		if (c == '.' && before != '.' && ++dots > EG_TOML_DOTS_MAX)
 			throw refusal{at, "more than 64 dots on a line"};
-		at.column++;
+		if (c != ' ' && c != '\t')
+			before = c;
+		at.column += (c & 0xc0) != 0x80; /* a character's first byte */
 	}
 }
 
