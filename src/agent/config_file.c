@@ -195,6 +195,7 @@ static void in_section(struct eg_config_loader *l, const struct eg_toml_entry *e
 	const char *section = e->part[0], *name = e->part[1];
 	int key = eg_config_find(section, name);
 	struct eg_strbuf why = EG_STRBUF_INIT(1024);
+	bool octal;
 	int err;
 
 	if (key < 0) {
@@ -203,7 +204,9 @@ static void in_section(struct eg_config_loader *l, const struct eg_toml_entry *e
 	}
 	at->line = e->value_line;
 	at->column = e->value_column;
-	err = eg_config_set(l->c, (unsigned)key, e->type, e->text, eg_config_home(l->env), &why);
+	octal = eg_config_keys[key].type == EG_CONFIG_OCTAL;
+	err = eg_config_set(l->c, (unsigned)key, e->type, octal && e->octal ? e->octal : e->text,
+			    eg_config_home(l->env), &why);
 	if (err == 0)
 		l->c->origin[key] = *at;
 	else if (err == -EINVAL)

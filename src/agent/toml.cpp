@@ -96,6 +96,7 @@ void set_value(eg_toml &t, eg_toml_entry &e, const toml::node &node)
 	toml::source_position at = node.source().begin;
 
 	e.text = "";
+	e.octal = nullptr;
 	switch (node.type()) {
 	case toml::node_type::string:
 		e.type = EG_TOML_TEXT;
@@ -103,12 +104,13 @@ void set_value(eg_toml &t, eg_toml_entry &e, const toml::node &node)
 		break;
 	case toml::node_type::integer: {
 		const auto &v = *node.as_integer();
-		bool octal = (v.flags() & toml::value_flags::format_as_octal) ==
-			     toml::value_flags::format_as_octal;
+		/* A number of two bits, of which binary and octal are one each. */
+		auto base = v.flags() & toml::value_flags::format_as_hexadecimal;
 
-		/* Octal and hexadecimal integers of TOML are never negative. */
 		e.type = EG_TOML_INTEGER;
-		e.text = keep_number(t, octal ? "0o" : "", v.get(), octal ? 8 : 10);
+		e.text = keep_number(t, "", v.get(), 10);
+		if (base == toml::value_flags::format_as_octal) /* never negative in TOML */
+			e.octal = keep_number(t, "0o", v.get(), 8);
 		break;
 	}
 	case toml::node_type::floating_point:
