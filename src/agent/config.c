@@ -69,7 +69,7 @@ void eg_config_warn(struct eg_config_loader *l, const struct eg_config_origin *a
 {
 	va_list ap;
 
-	if (l->warnings == NULL)
+	if (l->warned++ >= EG_CONFIG_MISTAKES_MAX || l->warnings == NULL)
 		return;
 	va_start(ap, fmt);
 	vtell(l, l->warnings, at, fmt, ap);
@@ -91,9 +91,10 @@ static void read_setting(struct eg_config_loader *l, const struct eg_config_orig
 		return;
 	}
 	if (equals == NULL || dot == NULL || dot > equals || dot == text || dot + 1 == equals) {
-		eg_config_mistake(l, at,
-				  "'%s' is no DRIVER.OPTION=VALUE; `ergon help drivers` lists them",
-				  value);
+		/* The value may be a secret. */
+		eg_config_mistake(
+			l, at, "'%.*s' is no DRIVER.OPTION=VALUE; `ergon help drivers` lists them",
+			(int)strcspn(value, "=") + 1, value);
 		return;
 	}
 	*dot = *equals = '\0';
@@ -188,6 +189,9 @@ int eg_config_load(const char *file, const char *const *env, const struct eg_con
 	if (l.mistakes > EG_CONFIG_MISTAKES_MAX && why != NULL)
 		eg_strbuf_printf(why, "and %u more mistakes\n",
 				 l.mistakes - EG_CONFIG_MISTAKES_MAX);
+	if (l.warned > EG_CONFIG_MISTAKES_MAX && warnings != NULL)
+		eg_strbuf_printf(warnings, "and %u more warnings\n",
+				 l.warned - EG_CONFIG_MISTAKES_MAX);
 	if (err == 0 && l.mistakes > 0)
 		err = -EINVAL;
 	if (err < 0) {

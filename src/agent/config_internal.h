@@ -6,7 +6,7 @@
 #include "agent/config_keys.h"
 #include "agent/toml.h"
 
-#define EG_CONFIG_MISTAKES_MAX 20 /* told one by one */
+#define EG_CONFIG_MISTAKES_MAX 20 /* told one by one; as many warnings */
 
 enum eg_config_layer { EG_LAYER_DEFAULT, EG_LAYER_FILE, EG_LAYER_ENV, EG_LAYER_FLAG };
 
@@ -31,7 +31,7 @@ struct eg_config_loader {
 	const char *const *env;
 	const char *file;		  /* being read, for messages */
 	struct eg_strbuf *why, *warnings; /* may be NULL */
-	unsigned mistakes;
+	unsigned mistakes, warned;
 	int error; /* other than mistakes: -ENOMEM */
 };
 

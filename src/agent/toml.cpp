@@ -47,21 +47,28 @@ void tell(eg_toml_error *e, toml::source_position at, std::string_view what)
 		      what.data());
 }
 
-/* Counts blindly, in texts and comments too: no honest line has so many. */
+/*
+ * Counts blindly, in texts and comments too, where nobody writes so many. Dots in a row count as one:
+ * no key has them, a comment may be a line of them.
+ */
 void check_dots(std::string_view text)
 {
 	toml::source_position at{1, 1};
 	unsigned dots = 0;
+	char before = 0;
 
 	for (char c : text) {
 		if (c == '\n') {
 			at = {at.line + 1, 1};
 			dots = 0;
+			before = 0;
 			continue;
 		}
-		if (c == '.' && ++dots > EG_TOML_DOTS_MAX)
+		if (c == '.' && before != '.' && ++dots > EG_TOML_DOTS_MAX)
 			throw refusal{at, "more than 64 dots on a line"};
-		at.column++;
+		if (c != ' ' && c != '\t')
+			before = c;
+		at.column += (c & 0xc0) != 0x80; /* a character's first byte */
 	}
 }
 
@@ -89,6 +96,7 @@ void set_value(eg_toml &t, eg_toml_entry &e, const toml::node &node)
 	toml::source_position at = node.source().begin;
 
 	e.text = "";
+	e.octal = nullptr;
 	switch (node.type()) {
 	case toml::node_type::string:
 		e.type = EG_TOML_TEXT;
@@ -96,12 +104,13 @@ void set_value(eg_toml &t, eg_toml_entry &e, const toml::node &node)
 		break;
 	case toml::node_type::integer: {
 		const auto &v = *node.as_integer();
-		bool octal = (v.flags() & toml::value_flags::format_as_octal) ==
-			     toml::value_flags::format_as_octal;
+		/* A number of two bits, of which binary and octal are one each. */
+		auto base = v.flags() & toml::value_flags::format_as_hexadecimal;
 
-		/* Octal and hexadecimal integers of TOML are never negative. */
 		e.type = EG_TOML_INTEGER;
-		e.text = keep_number(t, octal ? "0o" : "", v.get(), octal ? 8 : 10);
+		e.text = keep_number(t, "", v.get(), 10);
+		if (base == toml::value_flags::format_as_octal) /* never negative in TOML */
+			e.octal = keep_number(t, "0o", v.get(), 8);
 		break;
 	}
 	case toml::node_type::floating_point:

@@ -44,7 +44,7 @@ static const struct {
 	 "is below the directory in which the agent was started."},
 	{"ADDR:PORT", "A numeric address, IPv6 in brackets; names are not looked up."},
 	{"TIME",
-	 "A text of a number and its unit, which are ns, us, ms, s, m and h: \"500ms\", \"1.5h\". 0 "
+	 "A text of a number and its unit, which are ns, us, ms, s, m, h and d: \"500ms\", \"1.5h\". 0 "
 	 "needs none."},
 	{"SECONDS", "A number of seconds, or a text with a unit as above."},
 	{"SIZE",
@@ -107,7 +107,7 @@ static void md_aliases(struct eg_strbuf *out)
 
 static const char json_text[] =
 	"\n## JSON\n\n"
-	"`ergon config print --json`, schema `ergon.config/1`: `file` (`\"\"` none) and `values`, a list "
+	"`ergon config print --json`, schema `ergon.config/1`: `file` (`null` none) and `values`, a list "
 	"of objects:\n\n"
 	"| key | what it is |\n|---|---|\n"
 	"| `key` | `SECTION.KEY`, or `drivers.NAME.OPTION` |\n"
