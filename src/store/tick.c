@@ -158,11 +158,15 @@ int eg_tick_start(struct eg_store *s, size_t n_accounts, uint64_t unix_ns)
 
 	if (r < 0)
 		return r;
-	/* Accounts without a name have a place in the log, not here. */
+	/*
+	 * Those given may all be new. Accounts without a name have a place in the log alone. The next
+	 * start will carry these: with twice the room it goes on with the same file.
+	 */
 	s->n_new = EG_MIN(n_accounts, EG_ACCOUNTS_MAX - s->book.n);
-	s->capacity = s->n_carried + s->n_new;
-	s->given_max = EG_MAX(n_accounts, s->capacity);
-	cfg.capacity = s->capacity;
+	cfg.capacity = s->n_carried + s->n_new;
+	cfg.make = EG_MIN(2 * n_accounts, (size_t)EG_ACCOUNTS_MAX);
+	cfg.least = EG_MAX(n_accounts, s->n_carried);
+	s->given_max = EG_MAX(n_accounts, cfg.capacity);
 	s->seen = calloc(s->given_max ? s->given_max : 1, sizeof(*s->seen));
 	c = calloc(1, sizeof(*c));
 	if (!s->seen || !c) {
@@ -175,6 +179,8 @@ int eg_tick_start(struct eg_store *s, size_t n_accounts, uint64_t unix_ns)
 		s->checkpoint = NULL;
 		return r;
 	}
+	s->n_new = EG_MIN(s->n_new, c->capacity - s->n_carried);
+	s->capacity = c->capacity;
 	s->checkpoint = s->current = c;
 	return 0;
 }
