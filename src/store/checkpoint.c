@@ -277,27 +277,34 @@ static int make_new(struct eg_checkpoint *c, const struct eg_io *io, int dir, si
 	return 0;
 }
 
-int eg_checkpoint_open(struct eg_checkpoint *c, const struct eg_io *io, int dir,
-		       const struct eg_checkpoint_config *cfg)
+/* Its first slot here, then on the disk. */
+static int begin(struct eg_checkpoint *c, const struct eg_checkpoint_config *cfg)
 {
 	int r;
 
-	*c = (struct eg_checkpoint){.fd = -1};
-	r = cfg->anew ? -ENOENT : reuse(c, io, dir, cfg->capacity);
-	if (r == 0) {
-		cfg->fill(cfg->ctx, c);
-		r = eg_checkpoint_sync(c);
-		if (r < 0)
-			eg_checkpoint_close(c);
-		return r;
-	}
-	if (r != -ENOENT) /* what lies there may not be ours */
-		return r;
-	r = make_new(c, io, dir, cfg->capacity, cfg->unix_ns);
-	if (r < 0)
-		return r;
 	cfg->fill(cfg->ctx, c);
 	r = eg_checkpoint_sync(c);
+	if (r < 0)
+		eg_checkpoint_close(c);
+	return r;
+}
+
+static int go_on(struct eg_checkpoint *c, const struct eg_io *io, int dir,
+		 const struct eg_checkpoint_config *cfg, size_t capacity)
+{
+	int r = reuse(c, io, dir, capacity);
+
+	return r < 0 ? r : begin(c, cfg);
+}
+
+static int put_new(struct eg_checkpoint *c, const struct eg_io *io, int dir,
+		   const struct eg_checkpoint_config *cfg)
+{
+	int r = make_new(c, io, dir, EG_MAX(cfg->capacity, cfg->make), cfg->unix_ns);
+
+	if (r < 0)
+		return r;
+	r = begin(c, cfg);
 	if (r == 0)
 		r = io->ops->fsync(io->ctx, c->fd);
 	if (r == 0)
@@ -308,6 +315,21 @@ int eg_checkpoint_open(struct eg_checkpoint *c, const struct eg_io *io, int dir,
 		eg_checkpoint_close(c);
 		(void)!io->ops->unlinkat(io->ctx, dir, EG_STORE_NEW_CHECKPOINT);
 	}
+	return r;
+}
+
+int eg_checkpoint_open(struct eg_checkpoint *c, const struct eg_io *io, int dir,
+		       const struct eg_checkpoint_config *cfg)
+{
+	int r;
+
+	*c = (struct eg_checkpoint){.fd = -1};
+	r = cfg->anew ? -ENOENT : go_on(c, io, dir, cfg, cfg->capacity);
+	if (r != -ENOENT) /* what lies there may not be ours */
+		return r;
+	r = put_new(c, io, dir, cfg);
+	if (r < 0 && !cfg->anew && go_on(c, io, dir, cfg, cfg->least) == 0)
+		r = 0;
 	return r;
 }
 

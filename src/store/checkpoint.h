@@ -69,6 +69,8 @@ uint64_t eg_checkpoint_slot_bytes(size_t capacity);
 typedef void (*eg_checkpoint_fill)(void *ctx, struct eg_checkpoint *c);
 struct eg_checkpoint_config {
 	size_t capacity; /* accounts */
+	size_t make;	 /* of a new file: more, so that the next start needs no newer one */
+	size_t least;	 /* what an existing file must have where no larger one can be made */
 	uint64_t unix_ns;
 	bool anew; /* take no file that is there: it failed */
 	/* Writes the first slot. */
@@ -78,7 +80,8 @@ struct eg_checkpoint_config {
 /*
  * Maps a file in c, which must not move afterwards. An existing one of ours that is large enough is gone
  * on with (its newer slot stays until two were written), else a new one is made beside it, with its first
- * slot, synced, and put in its place. So a disk that is full stops only the first start.
+ * slot, synced, and put in its place. So a disk that is full stops only the first start: where there is
+ * no room for a larger file, the smaller one goes on.
  */
 int eg_checkpoint_open(struct eg_checkpoint *c, const struct eg_io *io, int dir,
 		       const struct eg_checkpoint_config *cfg) EG_MUST_CHECK;

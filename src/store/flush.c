@@ -300,7 +300,7 @@ int eg_flush_start(struct eg_store *s, uint64_t unix_ns)
 	sigset_t all, old;
 	int r;
 
-	s->job.a = calloc(s->capacity ? s->capacity : 1, sizeof(*s->job.a));
+	s->job.a = calloc(s->given_max ? s->given_max : 1, sizeof(*s->job.a));
 	if (!s->job.a)
 		return -ENOMEM;
 	sigfillset(&all);
@@ -328,7 +328,7 @@ bool eg_flush_begin(struct eg_store *s, const struct eg_account *a, size_t n, ui
 	pthread_mutex_lock(&s->mutex);
 	free_now = s->started && !s->busy && !s->quit;
 	if (free_now) {
-		s->job.n = EG_MIN(n, s->capacity);
+		s->job.n = EG_MIN(n, s->given_max);
 		if (s->job.n)
 			memcpy(s->job.a, a, s->job.n * sizeof(*a));
 		s->job.unix_ns = unix_ns;

@@ -40,13 +40,15 @@ struct eg_store {
 	struct eg_store_report report;
 	struct eg_account *account; /* as restored */
 	size_t n_accounts;
-	size_t capacity; /* of the checkpoint and of one flush */
+	size_t capacity;  /* of the checkpoint */
+	size_t given_max; /* accounts that one call may give */
 	bool started;
 
 	/* tick.c */
 	struct eg_checkpoint *checkpoint;
 	struct eg_carried *carried;
 	size_t n_carried;
+	size_t n_new; /* accounts that may come to those that were there */
 	struct eg_seen *seen;
 	uint64_t tick;
 	_Atomic uint64_t given_uj;		 /* sum over the newest checkpoint */
@@ -68,7 +70,7 @@ struct eg_store {
 	pthread_cond_t work, done;
 	bool busy, quit, exited;
 	struct {
-		struct eg_account *a; /* capacity of them */
+		struct eg_account *a; /* given_max of them */
 		size_t n;
 		uint64_t unix_ns;
 		bool final;
@@ -81,7 +83,7 @@ int eg_store_open_with(const struct eg_store_config *cfg, const struct eg_io *io
 		       struct eg_store **ret, struct eg_strbuf *why) EG_MUST_CHECK;
 
 /* tick.c */
-int eg_tick_start(struct eg_store *s, uint64_t unix_ns) EG_MUST_CHECK;
+int eg_tick_start(struct eg_store *s, size_t n_accounts, uint64_t unix_ns) EG_MUST_CHECK;
 void eg_tick_write(struct eg_store *s, const struct eg_account *a, size_t n, uint64_t t_ns,
 		   uint64_t unix_ns, bool clean);
 void eg_tick_stop(struct eg_store *s);

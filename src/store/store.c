@@ -208,8 +208,7 @@ int eg_store_start(struct eg_store *s, size_t n_accounts, struct eg_strbuf *why)
 		}
 		return -ENOSPC;
 	}
-	s->capacity = n_accounts;
-	r = eg_tick_start(s, s->opened_unix_ns);
+	r = eg_tick_start(s, n_accounts, s->opened_unix_ns);
 	if (r < 0)
 		return eg_io_why(why, r, "make", EG_STORE_CHECKPOINT);
 	r = eg_flush_start(s, s->opened_unix_ns);

@@ -74,7 +74,8 @@ const struct eg_store_report *eg_store_report(const struct eg_store *s);
 /* Accounts as restored, devices that are absent now included; borrowed until close. */
 size_t eg_store_accounts(const struct eg_store *s, const struct eg_account **ret);
 /*
- * Sizes the checkpoint for so many accounts (at most EG_ACCOUNTS_MAX) and starts the writer thread.
+ * Sizes the checkpoint for so many accounts (at most EG_ACCOUNTS_MAX), restored ones among them or not,
+ * and starts the writer thread.
  * Once, before the first checkpoint. Errors of the file system; -ENOSPC: also above the ceiling.
  */
 int eg_store_start(struct eg_store *s, size_t n_accounts, struct eg_strbuf *why) EG_MUST_CHECK;

@@ -70,6 +70,7 @@ void eg_tick_write(struct eg_store *s, const struct eg_account *a, size_t n, uin
 					  .unix_ns = unix_ns,
 					  .boot = s->boot,
 					  .clean = clean};
+	size_t room = s->n_new;
 	uint64_t refused = 0, sum = 0;
 	struct eg_checkpoint *c;
 
@@ -81,11 +82,17 @@ void eg_tick_write(struct eg_store *s, const struct eg_account *a, size_t n, uin
 		const struct eg_seen *seen;
 		struct eg_numbers now;
 
-		if (slot.n == s->capacity || i >= s->capacity) {
+		if (i >= s->given_max) {
 			refused++;
 			continue;
 		}
 		seen = look_at(s, i, &a[i]);
+		/* A new account never takes the place of one that was there. */
+		if (!seen->carried && room == 0) {
+			refused++;
+			continue;
+		}
+		room -= !seen->carried;
 		now = eg_account_numbers(&a[i], seen->carried ? &seen->carried->n : NULL, &s->boot);
 		if (seen->carried) {
 			seen->carried->tick = s->tick;
@@ -98,10 +105,6 @@ void eg_tick_write(struct eg_store *s, const struct eg_account *a, size_t n, uin
 	for (size_t i = 0; i < s->n_carried; i++) {
 		if (s->carried[i].tick == s->tick)
 			continue;
-		if (slot.n == s->capacity) {
-			refused++;
-			continue;
-		}
 		sum += s->carried[i].n.uj;
 		eg_checkpoint_put(c, slot.n++, s->carried[i].entry);
 	}
@@ -146,7 +149,7 @@ static void fill_first(void *ctx, struct eg_checkpoint *c)
 	eg_tick_write(f->s, NULL, 0, 0, f->unix_ns, false);
 }
 
-int eg_tick_start(struct eg_store *s, uint64_t unix_ns)
+int eg_tick_start(struct eg_store *s, size_t n_accounts, uint64_t unix_ns)
 {
 	struct filling filling = {.s = s, .unix_ns = unix_ns};
 	struct eg_checkpoint_config cfg = {.unix_ns = unix_ns, .fill = fill_first, .ctx = &filling};
@@ -155,9 +158,16 @@ int eg_tick_start(struct eg_store *s, uint64_t unix_ns)
 
 	if (r < 0)
 		return r;
-	s->capacity = EG_MIN(s->capacity + s->n_carried, (size_t)EG_ACCOUNTS_MAX);
-	cfg.capacity = s->capacity;
-	s->seen = calloc(s->capacity ? s->capacity : 1, sizeof(*s->seen));
+	/*
+	 * Those given may all be new. Accounts without a name have a place in the log alone. The next
+	 * start will carry these: with twice the room it goes on with the same file.
+	 */
+	s->n_new = EG_MIN(n_accounts, EG_ACCOUNTS_MAX - s->book.n);
+	cfg.capacity = s->n_carried + s->n_new;
+	cfg.make = EG_MIN(2 * n_accounts, (size_t)EG_ACCOUNTS_MAX);
+	cfg.least = EG_MAX(n_accounts, s->n_carried);
+	s->given_max = EG_MAX(n_accounts, cfg.capacity);
+	s->seen = calloc(s->given_max ? s->given_max : 1, sizeof(*s->seen));
 	c = calloc(1, sizeof(*c));
 	if (!s->seen || !c) {
 		free(c);
@@ -169,6 +179,8 @@ int eg_tick_start(struct eg_store *s, uint64_t unix_ns)
 		s->checkpoint = NULL;
 		return r;
 	}
+	s->n_new = EG_MIN(s->n_new, c->capacity - s->n_carried);
+	s->capacity = c->capacity;
 	s->checkpoint = s->current = c;
 	return 0;
 }

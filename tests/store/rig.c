@@ -24,6 +24,10 @@ static int fate(struct rig *r, enum rig_op op)
 		return -EIO;
 	if (r->times[op] == 0)
 		return 0;
+	if (r->skip[op] > 0) {
+		r->skip[op]--;
+		return 0;
+	}
 	if (r->times[op] > 0)
 		r->times[op]--;
 	return r->fail[op];

@@ -46,9 +46,10 @@ struct rig {
 	int64_t budget;
 	uint64_t spent;
 	bool dead;
-	bool kill_process;  /* dying is SIGKILL */
-	int fail[RIG_OPS];  /* errno, negative */
-	int times[RIG_OPS]; /* so often; -1 for ever */
+	bool kill_process;	/* dying is SIGKILL */
+	int fail[RIG_OPS];	/* errno, negative */
+	int times[RIG_OPS];	/* so often; -1 for ever */
+	unsigned skip[RIG_OPS]; /* good calls before that */
 	unsigned long calls[RIG_OPS];
 	bool lazy; /* syncs are believed, not done: speed */
 	/* ledger.log as a loss of power leaves it at least. */
