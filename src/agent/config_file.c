@@ -202,8 +202,10 @@ static void in_section(struct eg_config_loader *l, const struct eg_toml_entry *e
 		unknown_key(l, at, section, name);
 		return;
 	}
-	at->line = e->value_line;
-	at->column = e->value_column;
+	if (e->type != EG_TOML_TABLE) { /* which begins at its '[' */
+		at->line = e->value_line;
+		at->column = e->value_column;
+	}
 	octal = eg_config_keys[key].type == EG_CONFIG_OCTAL;
 	err = eg_config_set(l->c, (unsigned)key, e->type, octal && e->octal ? e->octal : e->text,
 			    eg_config_home(l->env), &why);
