@@ -5,7 +5,7 @@ _ergon()
 	local verb=${COMP_WORDS[1]} i
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		mapfile -t COMPREPLY < <(compgen -W 'run stat sensors doctor agent config sim help version --help --version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'run stat sensors doctor agent config ledger sim help version --help --version' -- "$cur")
 		return
 	fi
 	case $prev in
@@ -45,10 +45,12 @@ _ergon()
 		mapfile -t COMPREPLY < <(compgen -W '--config --interval --state --select --allow-estimates --listen --textfile --socket --set --root -h --help -V --version' -- "$cur") ;;
 	config)
 		mapfile -t COMPREPLY < <(compgen -W '--json --force --config --interval --state --select --allow-estimates --listen --textfile --socket --set -h --help -V --version init print validate path' -- "$cur") ;;
+	ledger)
+		mapfile -t COMPREPLY < <(compgen -W '--state --json --csv -h --help -V --version show verify compact export' -- "$cur") ;;
 	sim)
 		mapfile -t COMPREPLY < <(compgen -W '--dir --scenario --speed --clock --duration --fuse --clean --from --to --json -h --help node truth list show sleep' -- "$cur") ;;
 	help)
-		mapfile -t COMPREPLY < <(compgen -W '-h --help -V --version run stat sensors doctor agent config sim help version drivers' -- "$cur") ;;
+		mapfile -t COMPREPLY < <(compgen -W '-h --help -V --version run stat sensors doctor agent config ledger sim help version drivers' -- "$cur") ;;
 	version)
 		mapfile -t COMPREPLY < <(compgen -W '-h --help -V --version' -- "$cur") ;;
 	esac

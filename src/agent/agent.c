@@ -14,12 +14,14 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "agent/internal.h"
 #include "base/version.h"
 
 #define BODY_MAX	 EG_METRICS_MAX
 #define WHY_MAX		 8192
+#define DIR_MAX		 1024
 #define BACKOFF_MAX_NS	 (60 * EG_NSEC_PER_SEC)
 #define READ_DEADLINE_NS (400 * EG_NSEC_PER_MSEC) /* so that a hanging driver fits into the stop */
 #define STOP_FLUSH_NS	 (500 * EG_NSEC_PER_MSEC)
@@ -30,12 +32,23 @@ enum { FAILURE = 1, USAGE = 2 };
 
 /* ---- opening, each step says what is wrong ---- */
 
-static int fail(int status, const char *subject, const struct eg_strbuf *why, int err)
+/* A line of the log for each line of the text. */
+static void say_lines(enum eg_log_level level, const char *subject, const char *text)
+{
+	while (*text) {
+		size_t n = strcspn(text, "\n");
+
+		if (n)
+			eg_log(level, subject, "%.*s", (int)n, text);
+		text += n + (text[n] == '\n');
+	}
+}
+
+static void say_failure(const char *subject, const struct eg_strbuf *why, int err)
 {
 	const char *text = eg_strbuf_get(why);
 
-	eg_log(EG_LOG_ERROR, subject, "%s", *text ? text : eg_errno_text(err));
-	return status;
+	say_lines(EG_LOG_ERROR, subject, *text ? text : eg_errno_text(err));
 }
 
 static int take_signals(struct agent *a)
@@ -43,7 +56,7 @@ static int take_signals(struct agent *a)
 	static const int ours[] = {SIGTERM, SIGINT, SIGHUP};
 	sigset_t set;
 
-	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 	sigemptyset(&set);
 	for (size_t i = 0; i < EG_ARRAY_SIZE(ours); i++)
 		sigaddset(&set, ours[i]);
@@ -59,11 +72,9 @@ static int load_config(struct agent *a, struct eg_config_source **ret, struct eg
 	struct eg_strbuf warnings = EG_STRBUF_INIT(WHY_MAX);
 	int r = eg_config_load(a->start->config_file, a->start->env, a->start->flags,
 			       a->start->n_flags, ret, why, &warnings);
-	char *save = NULL, *text = warnings.s;
 
-	for (char *line = text ? strtok_r(text, "\n", &save) : NULL; line && r == 0;
-	     line = strtok_r(NULL, "\n", &save))
-		eg_log(EG_LOG_WARNING, "config", "%s", line);
+	if (r == 0)
+		say_lines(EG_LOG_WARNING, "config", eg_strbuf_get(&warnings));
 	eg_strbuf_free(&warnings);
 	return r;
 }
@@ -112,18 +123,28 @@ static int open_env(struct agent *a, struct eg_strbuf *why)
 	return 0;
 }
 
-/* The parent of a path is made where it is not: run directories are gone after a boot. */
-static void make_parent(const char *path)
+/* The directory that a file lies in; "." where the path names none. */
+static void parent_of(const char *path, char dir[DIR_MAX])
 {
-	char dir[1024];
 	char *slash;
 
-	if (!*path || eg_copy(dir, sizeof(dir), path) < 0)
-		return;
+	if (eg_copy(dir, DIR_MAX, path) < 0)
+		dir[0] = '\0';
 	slash = strrchr(dir, '/');
-	if (!slash || slash == dir)
+	if (!slash)
+		eg_copy(dir, DIR_MAX, ".");
+	else
+		slash[slash == dir] = '\0';
+}
+
+/* It is made where it is not: run directories are gone after a boot. */
+static void make_parent(const char *path)
+{
+	char dir[DIR_MAX];
+
+	if (!*path)
 		return;
-	*slash = '\0';
+	parent_of(path, dir);
 	if (mkdir(dir, 0755) < 0 && errno != EEXIST)
 		eg_log(EG_LOG_WARNING, "agent", "cannot make %s: %s", dir, eg_errno_text(-errno));
 }
@@ -287,24 +308,23 @@ static int open_http(struct agent *a, struct eg_strbuf *why)
 
 static int drop_rights(struct agent *a, struct eg_strbuf *why)
 {
-	const char *writable[4] = {NULL};
-	char textfile_dir[1024] = "";
+	const char *const files[] = {a->places.socket, a->places.page, a->cfg->http.textfile};
+	const char *writable[EG_ARRAY_SIZE(files) + 2] = {NULL};
+	char dir[EG_ARRAY_SIZE(files)][DIR_MAX];
 	struct eg_privilege_config cfg = {
 		.user = a->cfg->agent.user, .writable = writable, .seccomp = a->cfg->agent.seccomp};
 	size_t n = 0;
 
 	if (a->store)
 		writable[n++] = a->places.state;
-	if (a->places.run_dir[0])
-		writable[n++] = a->places.run_dir;
-	if (a->cfg->http.textfile[0]) {
-		char *slash;
-
-		eg_copy(textfile_dir, sizeof(textfile_dir), a->cfg->http.textfile);
-		slash = strrchr(textfile_dir, '/');
-		if (slash)
-			slash[slash == textfile_dir] = '\0';
-		writable[n++] = slash ? textfile_dir : ".";
+	/* Where its files are made anew, and taken away at the end. */
+	for (size_t i = 0; i < EG_ARRAY_SIZE(files); i++) {
+		if (!*files[i])
+			continue;
+		make_parent(files[i]);
+		parent_of(files[i], dir[i]);
+		if (access(dir[i], F_OK) == 0)
+			writable[n++] = dir[i];
 	}
 	for (size_t i = 0; i < eg_meter_count(a->meter); i++)
 		cfg.may_exec |= strcmp(eg_meter_driver(a->meter, i)->name, "powermetrics") == 0;
@@ -322,7 +342,6 @@ static int open_page(struct agent *a)
 
 	if (!a->cfg->page.enabled || !a->places.page[0])
 		return 0;
-	make_parent(a->places.page);
 	r = eg_page_create(a->places.page, group_of(a->cfg->page.group), a->fine, a->interval_ns,
 			   &a->page, &why);
 	if (r < 0) /* everything else works without it */
@@ -332,27 +351,6 @@ static int open_page(struct agent *a)
 		eg_page_write(a->page, a->fine);
 	eg_strbuf_free(&why);
 	return 0;
-}
-
-struct collect {
-	struct eg_attribute_sink sink;
-	struct agent *a;
-};
-
-static void collect_attribute(struct eg_attribute_sink *sink, const struct eg_attribute *attribute)
-{
-	struct agent *a = ((struct collect *)sink)->a;
-
-	if (a->n_attributes < EG_AGENT_ATTRIBUTES_MAX)
-		a->attribute[a->n_attributes++] = *attribute;
-}
-
-static void read_attributes(struct agent *a)
-{
-	struct collect c = {.sink.put = collect_attribute, .a = a};
-
-	a->n_attributes = 0;
-	eg_meter_attributes(a->meter, &c.sink);
 }
 
 static void note_facts(struct agent *a)
@@ -415,10 +413,10 @@ static int first_sample(struct agent *a, struct eg_strbuf *why)
 {
 	int r = make_waiting(a);
 
-	if (r == 0) {
-		a->attribute = calloc(EG_AGENT_ATTRIBUTES_MAX, sizeof(*a->attribute));
-		r = a->attribute ? eg_agent_first_sample(a) : -ENOMEM;
-	}
+	if (r == 0)
+		r = eg_agent_first_sample(a);
+	if (r == 0)
+		r = eg_devices_new(a->meter, &a->devices);
 	note_facts(a);
 	if (r == 0)
 		r = eg_metrics_new(a->fine, &a->facts, &a->metrics);
@@ -430,10 +428,8 @@ static int first_sample(struct agent *a, struct eg_strbuf *why)
 		eg_strbuf_puts(why, eg_errno_text(r));
 		return FAILURE;
 	}
-	read_attributes(a);
 	eg_watch_look(a->watch, a->fine, a->meter);
-	eg_api_tick(a->api, a->fine, true);
-	a->coarse_is_new = false;
+	eg_api_tick(a->api, a->fine, false);
 	return 0;
 }
 
@@ -452,7 +448,7 @@ static int open_all(struct agent *a)
 	for (size_t i = 0; i < EG_ARRAY_SIZE(steps) && status == 0; i++) {
 		status = steps[i].run(a, &why);
 		if (status != 0)
-			fail(status, steps[i].name, &why, -ENOMEM);
+			say_failure(steps[i].name, &why, -ENOMEM);
 	}
 	eg_strbuf_free(&why);
 	return status;
@@ -488,9 +484,14 @@ static void reload(struct agent *a)
 	struct eg_config_source *source = NULL, *old = a->source;
 	const struct eg_config *old_cfg = a->cfg;
 	struct eg_http_config http;
+	struct timespec now;
+	char state[64];
 	int r;
 
-	eg_notify_send(&a->notify, "RELOADING=1");
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%llu",
+		 (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
+	eg_notify_send(&a->notify, state);
 	r = load_config(a, &source, &why);
 	if (r == 0) {
 		a->cfg = eg_config_get(source);
@@ -501,8 +502,8 @@ static void reload(struct agent *a)
 	}
 	a->facts.config_reload_ok = r == 0;
 	if (r < 0) {
-		eg_log(EG_LOG_ERROR, "config", "not reloaded, the old configuration stays: %s",
-		       why.len ? eg_strbuf_get(&why) : eg_errno_text(r));
+		eg_log(EG_LOG_ERROR, "config", "not reloaded, the old configuration stays:");
+		say_failure("config", &why, r);
 		eg_config_free(source);
 	} else {
 		a->source = source;
@@ -642,13 +643,12 @@ static void close_all(struct agent *a)
 	if (a->self)
 		eg_self_free(a->self);
 	eg_store_close(a->store, NULL, 0, 0, 0);
+	eg_stats_close(a->stats);
 	eg_view_free(a->fine);
 	eg_view_free(a->coarse);
 	free(a->scratch);
-	free(a->attribute);
-	eg_strbuf_free(&a->body);
 	/* A driver that hangs keeps the meter and may still look at the environment. */
-	left_behind = eg_meter_close(a->meter) != NULL;
+	left_behind = !eg_devices_free(a->devices) || eg_meter_close(a->meter) != NULL;
 	if (!left_behind) {
 		free(a->settings);
 		eg_file_clock_close(a->steered);
@@ -657,10 +657,13 @@ static void close_all(struct agent *a)
 		eg_config_free(a->source);
 	}
 	eg_notify_close(&a->notify);
+	eg_strbuf_free(&a->body);
 	if (a->wait_fd >= 0)
 		close(a->wait_fd);
 	if (a->signal_fd >= 0)
 		close(a->signal_fd);
+	if (!left_behind)
+		free(a);
 }
 
 int eg_agent_run(const struct eg_agent_start *start)

@@ -39,6 +39,7 @@ static void put_line(struct eg_strbuf *out, struct eg_strbuf *line)
 	eg_strbuf_putc(out, '\n');
 }
 
+EG_PRINTF(4, 0)
 static void vtell(struct eg_config_loader *l, struct eg_strbuf *out,
 		  const struct eg_config_origin *at, const char *fmt, va_list ap)
 {

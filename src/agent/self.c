@@ -58,25 +58,43 @@ static uint64_t cpu_ns(void)
 	       (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1000;
 }
 
+/* Takes the numbers that a text begins with, separated by blanks. */
+static size_t numbers(const char *text, uint64_t *ret, size_t max)
+{
+	size_t n = 0;
+
+	while (n < max) {
+		size_t len;
+
+		text += strspn(text, " ");
+		len = strcspn(text, " \n");
+		if (!len || eg_parse_u64(text, len, &ret[n]) < 0)
+			break;
+		text += len;
+		n++;
+	}
+	return n;
+}
+
 static uint64_t resident_bytes(const struct eg_self *s)
 {
 	char text[128];
-	unsigned long size, resident;
+	uint64_t v[2]; /* size, resident */
 	ssize_t n = s->statm_fd < 0 ? -1 : pread(s->statm_fd, text, sizeof(text) - 1, 0);
 
 	if (n <= 0)
 		return UINT64_MAX;
 	text[n] = '\0';
-	if (sscanf(text, "%lu %lu", &size, &resident) != 2)
+	if (numbers(text, v, EG_ARRAY_SIZE(v)) != EG_ARRAY_SIZE(v))
 		return UINT64_MAX;
-	return (uint64_t)resident * (uint64_t)s->page_bytes;
+	return v[1] * (uint64_t)s->page_bytes;
 }
 
 /* Busy time of all processors: the first line of /proc/stat less idle and iowait. */
 static int busy_ns(const struct eg_self *s, uint64_t *ret)
 {
 	char text[256];
-	unsigned long long v[8] = {0}, sum = 0;
+	uint64_t v[8] = {0}, sum = 0;
 	ssize_t n;
 
 	if (s->stat_fd < 0)
@@ -85,8 +103,7 @@ static int busy_ns(const struct eg_self *s, uint64_t *ret)
 	if (n <= 0)
 		return -ENODATA;
 	text[n] = '\0';
-	if (sscanf(text, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &v[0], &v[1], &v[2], &v[3],
-		   &v[4], &v[5], &v[6], &v[7]) < 4)
+	if (strncmp(text, "cpu ", 4) != 0 || numbers(text + 4, v, EG_ARRAY_SIZE(v)) < 4)
 		return -EPROTO;
 	for (int i = 0; i < 8; i++)
 		if (i != 3 && i != 4)

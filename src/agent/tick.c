@@ -29,10 +29,23 @@ static void publish(struct agent *a)
 		eg_page_write(a->page, a->fine);
 }
 
+/*
+ * At most one an interval in the long run; who asks on the interval may come an eighth early, or each
+ * scrape that a timer lets slip by a millisecond would see the value before.
+ */
+static uint64_t coarse_slack_ns(const struct agent *a)
+{
+	return a->cfg->access.coarse_interval_ns / 8;
+}
+
 static void renew_coarse(struct agent *a)
 {
+	uint64_t earliest;
+
 	eg_view_take(a->coarse, a->meter);
 	a->have_coarse = a->coarse_is_new = true;
+	earliest = a->coarse->t_ns - EG_MIN(a->coarse->t_ns, coarse_slack_ns(a));
+	a->coarse_next_ns = EG_MAX(a->coarse_next_ns, earliest) + a->cfg->access.coarse_interval_ns;
 }
 
 int eg_agent_first_sample(struct agent *a)
@@ -43,16 +56,14 @@ int eg_agent_first_sample(struct agent *a)
 	if (r < 0)
 		return r;
 	publish(a);
-	renew_coarse(a);
 	return 0;
 }
 
 /* May the view for coarse readers be renewed now? */
 static bool coarse_is_due(const struct agent *a)
 {
-	uint64_t now = eg_clock_ns(&a->env.clock);
-
-	return !a->have_coarse || now >= a->coarse->t_ns + a->cfg->access.coarse_interval_ns;
+	return !a->have_coarse ||
+	       eg_clock_ns(&a->env.clock) + coarse_slack_ns(a) >= a->coarse_next_ns;
 }
 
 static void sample(struct agent *a)

@@ -67,6 +67,7 @@ struct eg_args {
 	/* of the agent and its configuration */
 	const char *config;
 	bool force;
+	const char *state; /* of the ledger that is looked at */
 	struct eg_config_flag config_flag[EG_CONFIG_FLAGS_MAX];
 	size_t n_config_flags;
 	char **words; /* of a verb in the agent's program: all words after the verb, as given; owned */
@@ -118,6 +119,7 @@ int eg_verb_stat(struct eg_args *args);
 int eg_verb_agent(struct eg_args *args);
 int eg_verb_config(struct eg_args *args);
 int eg_verb_sim(int argc, char **argv);
+int eg_verb_ledger(struct eg_args *args);
 int eg_verb_help(struct eg_args *args);
 int eg_verb_version(struct eg_args *args);
 int eg_verb_docs(struct eg_args *args);

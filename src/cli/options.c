@@ -199,6 +199,17 @@ static const struct eg_cli_option config_options[] = {
 	{.name = "force", FLAG(force), .help = "init: replace a file that is there."},
 	{0}};
 
+static const struct eg_cli_option ledger_options[] = {
+	{.name = "state",
+	 .value = "DIR",
+	 .type = EG_ARG_DIR,
+	 FIELD(state),
+	 .help = "The directory of the ledger. Default: /var/lib/ergon for root, else "
+		 "$XDG_STATE_HOME/ergon or ~/.local/state/ergon."},
+	{.name = "json", FLAG(json), .help = "Write JSON; docs/ledger.md documents it."},
+	{.name = "csv", FLAG(csv), .help = "show, export: write CSV."},
+	{0}};
+
 static const struct eg_cli_option *const sensors_groups[] = {sensors_options, machine_options,
 							     meter_options, help_options, NULL};
 static const struct eg_cli_option *const doctor_groups[] = {json_options, machine_options,
@@ -211,6 +222,7 @@ static const struct eg_cli_option *const agent_groups[] = {key_options, machine_
 							   help_options, NULL};
 static const struct eg_cli_option *const config_groups[] = {config_options, key_options,
 							    help_options, NULL};
+static const struct eg_cli_option *const ledger_groups[] = {ledger_options, help_options, NULL};
 static const struct eg_cli_option *const sim_groups[] = {sim_options, NULL};
 static const struct eg_cli_option *const plain_groups[] = {help_options, NULL};
 
@@ -269,7 +281,7 @@ const struct eg_cli_verb eg_cli_verbs[] = {
 	 .groups = doctor_groups,
 	 .run = eg_verb_doctor},
 	{.name = "agent",
-	 .summary = "run the agent: a ledger of energy, metrics, a local API",
+	 .summary = "run the agent: a ledger, Prometheus metrics, a local API",
 	 .usage = "[OPTION]...",
 	 .about =
 		 "Samples the machine's sensors until it is told to stop (SIGTERM, SIGINT), keeps a "
@@ -305,6 +317,28 @@ const struct eg_cli_verb eg_cli_verbs[] = {
 	 .run = eg_verb_config,
 	 .in_agent = true,
 	 .max_rest = 2},
+	{.name = "ledger",
+	 .summary = "look at the ledger of the agent, check it, write it anew",
+	 .usage = "show | verify | compact | export [OPTION]...",
+	 .words = "show verify compact export",
+	 .about =
+		 "Reads the ledger that `ergon agent` keeps on disk. No agent is needed; all but "
+		 "compact may be used while one runs, and change nothing.\n\n"
+		 "`ergon ledger show` lists every account: joules and kWh, since when, and the time "
+		 "that was not measured. Accounts overlap (a package and its cores), so there is no "
+		 "total.\n\n"
+		 "`ergon ledger verify` reads everything, says what is damaged, and exits with 1 "
+		 "where something is.\n\n"
+		 "`ergon ledger compact` writes the log anew with one record an account; no joule and "
+		 "no account is dropped. An agent does so by itself; while one runs this is refused.\n\n"
+		 "`ergon ledger export` writes every record as it lies there, then the accounts of the "
+		 "checkpoint: JSON lines, or CSV.",
+	 .examples = "ergon ledger show\tthe totals\n"
+		     "ergon ledger verify --state /var/lib/ergon\tis the ledger whole?\n"
+		     "ergon ledger export --csv > ledger.csv\tfor a spreadsheet\n",
+	 .groups = ledger_groups,
+	 .run = eg_verb_ledger,
+	 .max_rest = 1},
 	{.name = "sim",
 	 .summary = "simulate a machine whose true energy is known",
 	 .usage = "node|truth|list|show|sleep [OPTION]... [WORD]",

@@ -107,8 +107,12 @@ int eg_checkpoint_decode(const uint8_t *data, size_t n, struct eg_checkpoint_fou
 	for (unsigned i = 0; i < 2; i++) {
 		uint64_t at = EG_CHECKPOINT_HEADER + i * f.slot_bytes;
 
-		if (at >= n || !slot_is_whole(data + at, n - at, f.slot_bytes, &slot))
+		if (at >= n || n - at < EG_CHECKPOINT_SLOT_HEADER)
 			continue;
+		if (!slot_is_whole(data + at, n - at, f.slot_bytes, &slot)) {
+			f.damaged_slots += eg_get_u64(data + at + AT_SEQUENCE) != 0;
+			continue;
+		}
 		if (!f.whole || slot.sequence > f.slot.sequence) {
 			f.slot = slot;
 			f.which = i;

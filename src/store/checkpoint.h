@@ -34,7 +34,10 @@ struct eg_checkpoint_found {
 	bool header_damaged;
 	uint32_t version;
 	unsigned whole; /* slots */
-	unsigned which; /* the newer whole one */
+	unsigned
+		damaged_slots; /* written to their end once, and wrong now; while an agent runs also
+				   one that was read half written: look again */
+	unsigned which;	       /* the newer whole one */
 	struct eg_checkpoint_slot slot;
 	uint64_t capacity, slot_bytes;
 };

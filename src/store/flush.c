@@ -99,7 +99,7 @@ static void put_batch(struct eg_store *s, bool final, uint64_t unix_ns)
 		e->changed = differs(e);
 		if (!e->changed)
 			continue;
-		/* Twice, in two places: one damaged record costs no name. */
+		/* Twice, in two places: one damaged record, or sector, costs no name. */
 		if (e->texts < 2)
 			eg_log_put_texts(&s->log, e, s->session, unix_ns);
 		eg_log_put(&s->log, &(struct eg_record){.type = EG_RECORD_DELTA,
@@ -109,6 +109,12 @@ static void put_batch(struct eg_store *s, bool final, uint64_t unix_ns)
 							.delta_uj = e->now.uj - e->log.uj,
 							.feed = eg_feed_hash(e->feed),
 							.n = e->now});
+	}
+	for (size_t i = 0; i < s->book.n; i++) {
+		const struct eg_entry *e = &s->book.entry[i];
+
+		if (e->changed && e->texts == 0)
+			eg_log_put_texts(&s->log, e, s->session, unix_ns);
 	}
 	if (final)
 		eg_log_put(&s->log, &stop);
@@ -126,7 +132,7 @@ static void batch_is_good(struct eg_store *s)
 		e->log_feed = eg_feed_hash(e->feed);
 		e->log_session = s->session;
 		e->in_log = true;
-		e->texts += e->texts < 2;
+		e->texts = 2;
 	}
 }
 

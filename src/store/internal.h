@@ -36,7 +36,7 @@ struct eg_store {
 	struct eg_io io;
 	int dir, lock;
 	struct eg_boot boot;
-	uint64_t session, log_max_bytes;
+	uint64_t session, log_max_bytes, opened_unix_ns;
 	struct eg_store_report report;
 	struct eg_account *account; /* as restored */
 	size_t n_accounts;

@@ -77,6 +77,8 @@ int eg_io_open(const struct eg_io *io, int dir, const char *name, int flags)
 		io->ctx, dir, name, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
 	struct stat st;
 
+	if (fd == -ENXIO) /* a socket, which cannot be opened */
+		return -EPROTO;
 	if (fd < 0)
 		return eg_take_fd(&fd);
 	if (fstat(fd, &st) < 0)
@@ -165,6 +167,8 @@ static const char *cure_of(int err)
 		return "a symbolic link is never followed here: remove it";
 	case -EISDIR:
 		return "a directory lies where the file belongs: move it away";
+	case -EEXIST:
+		return "it is in the way and no file of ours: move it away";
 	case -ENOTDIR:
 		return "name a directory with --state";
 	case -ENOENT:

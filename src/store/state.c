@@ -122,7 +122,7 @@ int eg_state_lock(const struct eg_io *io, int dir, struct eg_strbuf *why)
 
 /* ---- reading ---- */
 
-static int other_version(struct eg_strbuf *why, const char *name, uint32_t version)
+int eg_state_other_version(struct eg_strbuf *why, const char *name, uint32_t version)
 {
 	if (!why)
 		return -EPROTO;
@@ -147,7 +147,7 @@ static int read_log(const struct eg_io *io, int dir, int flags, struct eg_state 
 	s->log_fd = fd;
 	r = eg_log_read(io, fd, eg_replay_record, &replay, &s->log);
 	if (r == -EPROTO && s->log.version)
-		return other_version(why, EG_STORE_LOG, s->log.version);
+		return eg_state_other_version(why, EG_STORE_LOG, s->log.version);
 	if (r < 0)
 		return eg_io_why(why, r, "read", EG_STORE_LOG);
 	if (replay.history.error == -ENOSPC) {
@@ -216,7 +216,7 @@ static int read_checkpoint(const struct eg_io *io, int dir, struct eg_state *s,
 	if (r == -ENOENT)
 		return 0;
 	if (r == -EPROTO && s->checkpoint.version)
-		return other_version(why, EG_STORE_CHECKPOINT, s->checkpoint.version);
+		return eg_state_other_version(why, EG_STORE_CHECKPOINT, s->checkpoint.version);
 	if (r < 0)
 		return eg_io_why(why, r, "read", EG_STORE_CHECKPOINT);
 	s->have_checkpoint = !s->checkpoint.empty;
@@ -272,6 +272,22 @@ void eg_state_free(struct eg_state *s)
 		close(eg_take_fd(&s->log_fd));
 }
 
+static int find_log(int dir, const char *path, struct eg_strbuf *why)
+{
+	struct stat st;
+	int err;
+
+	if (fstatat(dir, EG_STORE_LOG, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	err = -errno;
+	if (err != -ENOENT)
+		return eg_io_why(why, err, "look at", EG_STORE_LOG);
+	eg_strbuf_reset(why);
+	eg_strbuf_printf(why, "there is no " EG_STORE_LOG " in %s; --state names another place",
+			 path);
+	return err;
+}
+
 int eg_state_compact(const char *path, uint64_t *ret_before, uint64_t *ret_after,
 		     struct eg_strbuf *why)
 {
@@ -285,6 +301,9 @@ int eg_state_compact(const char *path, uint64_t *ret_before, uint64_t *ret_after
 
 	if (dir < 0)
 		return dir;
+	r = find_log(dir, path, why); /* nothing is made in a directory that is not ours */
+	if (r < 0)
+		return r;
 	lock = eg_state_lock(&io, dir, why);
 	if (lock < 0)
 		return lock;

@@ -25,6 +25,8 @@ struct eg_state {
 
 /* The directory, an absolute or relative path; it may be a link, what is in it not. */
 int eg_state_open_dir(const char *path, bool make, struct eg_strbuf *why) EG_MUST_CHECK;
+/* Says that a file is of another version; -EPROTO. */
+int eg_state_other_version(struct eg_strbuf *why, const char *name, uint32_t version);
 /* log_flags: O_RDONLY or O_RDWR. Neither file there: an empty state. Errors and why: eg_store_open. */
 int eg_state_read(const struct eg_io *io, int dir, int log_flags, struct eg_state *ret,
 		  struct eg_strbuf *why) EG_MUST_CHECK;
@@ -36,8 +38,8 @@ void eg_state_free(struct eg_state *s);
  */
 int eg_state_lock(const struct eg_io *io, int dir, struct eg_strbuf *why) EG_MUST_CHECK;
 /*
- * Writes the log of a directory anew while no agent has it. Returns as eg_store_open; sizes in bytes
- * (may be NULL).
+ * Writes the log of a directory anew while no agent has it. Returns as eg_store_open, -ENOENT where
+ * there is no log; sizes in bytes (may be NULL).
  */
 int eg_state_compact(const char *path, uint64_t *ret_before, uint64_t *ret_after,
 		     struct eg_strbuf *why) EG_MUST_CHECK;

@@ -63,31 +63,39 @@ static int restore_accounts(struct eg_store *s, uint64_t unix_ns)
 }
 
 /* Names that a crash may have left; what else lies there is left alone. */
-static int remove_leftover(struct eg_store *s, const char *name)
+static int remove_leftover(struct eg_store *s, const char *name, struct eg_strbuf *why)
 {
 	struct stat st;
+	int r;
 
 	if (fstatat(s->dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	return S_ISREG(st.st_mode) ? s->io.ops->unlinkat(s->io.ctx, s->dir, name) : -EEXIST;
+		return errno == ENOENT ? 0 : eg_io_why(why, -errno, "look at", name);
+	r = S_ISREG(st.st_mode) ? s->io.ops->unlinkat(s->io.ctx, s->dir, name) : -EEXIST;
+	return r < 0 ? eg_io_why(why, r, "replace", name) : 0;
 }
 
 /* A log to append to: a new one, or the old one up to its last whole record. */
-static int prepare_log(struct eg_store *s, struct eg_state *st, uint64_t unix_ns)
+static int prepare_log(struct eg_store *s, struct eg_state *st, uint64_t unix_ns,
+		       struct eg_strbuf *why)
 {
 	const struct eg_record none = {0};
 	int r = eg_log_init(&s->log, &s->io, s->dir, eg_take_fd(&st->log_fd), st->log.end,
 			    st->log.records);
 
+	if (r < 0)
+		return eg_io_why(why, r, "prepare", EG_STORE_LOG);
+	r = remove_leftover(s, EG_STORE_NEW_LOG, why);
 	if (r == 0)
-		r = remove_leftover(s, EG_STORE_NEW_LOG);
-	if (r == 0)
-		r = remove_leftover(s, EG_STORE_NEW_CHECKPOINT);
+		r = remove_leftover(s, EG_STORE_NEW_CHECKPOINT, why);
 	if (r < 0)
 		return r;
 	if (!st->have_log)
-		return eg_log_rewrite(&s->log, &s->book, &none, unix_ns);
-	return st->log.torn_bytes ? eg_log_begin(&s->log) : 0;
+		r = eg_log_rewrite(&s->log, &s->book, &none, unix_ns);
+	else if (st->log.torn_bytes)
+		r = eg_log_begin(&s->log);
+	return r < 0 ? eg_io_why(why, r, st->have_log ? "cut the torn end of" : "make",
+				 EG_STORE_LOG) :
+		       0;
 }
 
 static int open_inside(struct eg_store *s, const struct eg_store_config *cfg, struct eg_strbuf *why)
@@ -110,11 +118,13 @@ static int open_inside(struct eg_store *s, const struct eg_store_config *cfg, st
 	s->book = st.book;
 	st.book = (struct eg_book){0};
 	r = restore_accounts(s, cfg->unix_ns);
-	if (r == 0)
-		r = prepare_log(s, &st, cfg->unix_ns);
+	if (r < 0)
+		eg_io_why(why, r, "keep the accounts of", EG_STORE_LOG);
+	else
+		r = prepare_log(s, &st, cfg->unix_ns, why);
 	eg_state_free(&st);
 	if (r < 0)
-		return eg_io_why(why, r, "prepare", EG_STORE_LOG);
+		return r;
 	s->status.log_bytes = s->log.good;
 	s->status.log_records = s->log.records;
 	s->status.accounts = s->book.n;
@@ -152,6 +162,7 @@ int eg_store_open_with(const struct eg_store_config *cfg, const struct eg_io *io
 	s->dir = s->lock = s->log.fd = -1;
 	s->boot = eg_boot_parse(cfg->boot_id);
 	s->log_max_bytes = cfg->log_max_bytes ? cfg->log_max_bytes : EG_STORE_LOG_BYTES;
+	s->opened_unix_ns = cfg->unix_ns;
 	s->need_start = true;
 	pthread_mutex_init(&s->mutex, NULL);
 	pthread_condattr_init(&attr);
@@ -186,7 +197,6 @@ size_t eg_store_accounts(const struct eg_store *s, const struct eg_account **ret
 
 int eg_store_start(struct eg_store *s, size_t n_accounts, struct eg_strbuf *why)
 {
-	uint64_t unix_ns = s->report.last_unix_ns;
 	int r;
 
 	if (n_accounts > EG_ACCOUNTS_MAX) {
@@ -199,10 +209,10 @@ int eg_store_start(struct eg_store *s, size_t n_accounts, struct eg_strbuf *why)
 		return -ENOSPC;
 	}
 	s->capacity = n_accounts;
-	r = eg_tick_start(s, unix_ns);
+	r = eg_tick_start(s, s->opened_unix_ns);
 	if (r < 0)
 		return eg_io_why(why, r, "make", EG_STORE_CHECKPOINT);
-	r = eg_flush_start(s, unix_ns);
+	r = eg_flush_start(s, s->opened_unix_ns);
 	return r < 0 ? eg_io_why(why, r, "start the writer of", EG_STORE_LOG) : 0;
 }
 

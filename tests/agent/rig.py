@@ -199,6 +199,8 @@ class Agent:
                 self.words += ["--clock", sim.clock]
         self.words += list(words)
         self.env = dict(os.environ, ERGON_AGENT_RUN_DIR=place.path("run"), **(env or {}))
+        # Who gave up his rights cannot look for leaks: that takes ptrace.
+        self.env.setdefault("ASAN_OPTIONS", "detect_leaks=0")
         for name in ("NOTIFY_SOCKET", "JOURNAL_STREAM", "WATCHDOG_USEC", "STATE_DIRECTORY",
                      "RUNTIME_DIRECTORY"):
             if not env or name not in env:

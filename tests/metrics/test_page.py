@@ -86,7 +86,11 @@ def test_promtool_finds_what_the_original_names_cause():
     ]), "rows")
     equal(promtool_but_resets(page("server", "text", "node")), [], "node_exporter")
     dcgm = promtool_but_resets(page("server", "text", "dcgm"))
+    camel = "label names should be written in 'snake_case' not 'camelCase'"
     equal(dcgm, sorted([
+        f"DCGM_FI_DEV_POWER_USAGE {camel}",
+        f"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION {camel}",
+        f"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION {camel}",
         "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION counter metrics should have \"_total\" suffix",
     ]), "dcgm-exporter")
 

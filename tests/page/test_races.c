@@ -306,14 +306,17 @@ static void *write_all(void *arg)
 	uint64_t k = 1, t_ns = rig_now();
 
 	while (!atomic_load(&t->stop)) {
-		struct eg_page_values v = {.uj = ++k,
-					   .uw = k * 3,
-					   .t_ns = k + 1,
-					   .unix_ns = ~k,
-					   .gap_ns = k * 7,
-					   .created_unix_ns = k / 2,
-					   .status = (uint32_t)k % 6,
-					   .flags = (uint32_t)k % 4};
+		struct eg_page_values v;
+
+		k++;
+		v = (struct eg_page_values){.uj = k,
+					    .uw = k * 3,
+					    .t_ns = k + 1,
+					    .unix_ns = ~k,
+					    .gap_ns = k * 7,
+					    .created_unix_ns = k / 2,
+					    .status = (uint32_t)k % 6,
+					    .flags = (uint32_t)k % 4};
 
 		eg_page_line_put(&t->line, &v);
 		rig_step(t->r, k, t_ns);
