@@ -202,8 +202,10 @@ static void in_section(struct eg_config_loader *l, const struct eg_toml_entry *e
 		unknown_key(l, at, section, name);
 		return;
 	}
-	at->line = e->value_line;
-	at->column = e->value_column;
+	if (e->type != EG_TOML_TABLE) { /* which begins at its '[' */
+		at->line = e->value_line;
+		at->column = e->value_column;
+	}
 	octal = eg_config_keys[key].type == EG_CONFIG_OCTAL;
 	err = eg_config_set(l->c, (unsigned)key, e->type, octal && e->octal ? e->octal : e->text,
 			    eg_config_home(l->env), &why);
@@ -255,12 +257,28 @@ static int apply(struct eg_config_loader *l, const struct eg_toml *toml)
 	return l->error;
 }
 
-int eg_config_read_file(struct eg_config_loader *l, const char *named)
+int eg_config_read_text(struct eg_config_loader *l, const char *text, size_t n)
 {
+	struct eg_config_origin at = {.layer = EG_LAYER_FILE};
 	struct eg_toml_error error = {0};
 	struct eg_toml *toml = NULL;
+	int err = eg_toml_parse(text, n, &toml, &error);
+
+	if (err == -EINVAL) {
+		at.line = error.line;
+		at.column = error.column;
+		eg_config_mistake(l, &at, "%s", error.message);
+	}
+	if (err < 0)
+		return err;
+	err = apply(l, toml);
+	eg_toml_free(toml);
+	return err;
+}
+
+int eg_config_read_file(struct eg_config_loader *l, const char *named)
+{
 	eg_autofree char *text = NULL;
-	struct eg_config_origin at = {.layer = EG_LAYER_FILE};
 	size_t len = 0;
 	int err = 1;
 
@@ -280,15 +298,5 @@ int eg_config_read_file(struct eg_config_loader *l, const char *named)
 		if (err < 0)
 			return err;
 	}
-	err = eg_toml_parse(text, len, &toml, &error);
-	if (err == -EINVAL) {
-		at.line = error.line;
-		at.column = error.column;
-		eg_config_mistake(l, &at, "%s", error.message);
-	}
-	if (err < 0)
-		return err;
-	err = apply(l, toml);
-	eg_toml_free(toml);
-	return err;
+	return eg_config_read_text(l, text, len);
 }

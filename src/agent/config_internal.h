@@ -35,6 +35,12 @@ struct eg_config_loader {
 	int error; /* other than mistakes: -ENOMEM */
 };
 
+/* eg_config_load() of a text that stands for the file. */
+int eg_config_load_text(const char *text, size_t n, const char *const *env,
+			const struct eg_config_flag *flags, size_t n_flags,
+			struct eg_config_source **ret, struct eg_strbuf *why,
+			struct eg_strbuf *warnings) EG_MUST_CHECK;
+
 /* A line of why: where, what. */
 void eg_config_mistake(struct eg_config_loader *l, const struct eg_config_origin *at,
 		       const char *fmt, ...) EG_PRINTF(3, 4);
@@ -70,6 +76,7 @@ bool eg_config_is_secret(const char *name);
 
 /* The layers, weakest first, then what must fit together. */
 int eg_config_read_file(struct eg_config_loader *l, const char *named) EG_MUST_CHECK;
+int eg_config_read_text(struct eg_config_loader *l, const char *text, size_t n) EG_MUST_CHECK;
 void eg_config_read_env(struct eg_config_loader *l);
 void eg_config_read_flags(struct eg_config_loader *l, const struct eg_config_flag *flags, size_t n);
 void eg_config_check(struct eg_config_loader *l);

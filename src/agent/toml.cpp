@@ -4,9 +4,13 @@
  * would cost the agent 1.7 MB more of resident memory (docs/decisions has the figures).
  *
  * toml++ 3.3 walks and frees nested tables by recursion, and bounds the nesting of values but not of
- * dotted keys; so the dots of a line are counted before it sees them.
+ * dotted keys; so the dots of a line are counted before it sees them (check_text).
  */
 #include "agent/toml.h"
+
+extern "C" {
+#include "codec/utf8.h"
+}
 
 #undef TOML_HEADER_ONLY
 #undef TOML_SHARED_LIB
@@ -48,27 +52,35 @@ void tell(eg_toml_error *e, toml::source_position at, std::string_view what)
 }
 
 /*
- * Counts blindly, in texts and comments too, where nobody writes so many. Dots in a row count as one:
- * no key has them, a comment may be a line of them.
+ * What must be known before toml++ reads it: is it UTF-8 (toml++ does not say where it is not), and how
+ * deep could it nest? Dots are counted blindly, in texts and comments too, where nobody writes so many;
+ * those in a row count as one, for no key has them and a comment may be a line of them.
  */
-void check_dots(std::string_view text)
+void check_text(std::string_view text)
 {
 	toml::source_position at{1, 1};
 	unsigned dots = 0;
 	char before = 0;
 
-	for (char c : text) {
+	if (text.substr(0, 3) == "\xef\xbb\xbf") /* a byte order mark is no column */
+		text.remove_prefix(3);
+	for (std::size_t i = 0, n; i < text.size(); i += n) {
+		std::size_t skip;
+		char c = text[i];
+
+		n = eg_utf8_sequence(text.data() + i, text.size() - i, &skip);
+		if (n == 0)
+			throw refusal{at, "this is not UTF-8"};
+		at.column++;
 		if (c == '\n') {
 			at = {at.line + 1, 1};
 			dots = 0;
 			before = 0;
-			continue;
-		}
-		if (c == '.' && before != '.' && ++dots > EG_TOML_DOTS_MAX)
+		} else if (c == '.' && before != '.' && ++dots > EG_TOML_DOTS_MAX) {
 			throw refusal{at, "more than 64 dots on a line"};
-		if (c != ' ' && c != '\t')
+		} else if (c != ' ' && c != '\t') {
 			before = c;
-		at.column += (c & 0xc0) != 0x80; /* a character's first byte */
+		}
 	}
 }
 
@@ -162,7 +174,7 @@ eg_toml *parse(std::string_view text)
 {
 	auto t = std::make_unique<eg_toml>();
 
-	check_dots(text);
+	check_text(text);
 	{
 		toml::table table = toml::parse(text);
 
@@ -181,7 +193,11 @@ extern "C" int eg_toml_parse(const char *text, size_t n, struct eg_toml **ret,
 		*ret = parse(std::string_view(text, n));
 		return 0;
 	} catch (const toml::parse_error &e) {
-		tell(ret_error, e.source().begin, e.description());
+		std::string what(e.description());
+
+		if (what.find("could not determine value type") != what.npos)
+			what += " (a text stands in quotes)";
+		tell(ret_error, e.source().begin, what);
 	} catch (const refusal &e) {
 		tell(ret_error, e.at, e.what);
 	} catch (const std::bad_alloc &) {
