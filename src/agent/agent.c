@@ -26,6 +26,7 @@
 #define READ_DEADLINE_NS (400 * EG_NSEC_PER_MSEC) /* so that a hanging driver fits into the stop */
 #define STOP_FLUSH_NS	 (500 * EG_NSEC_PER_MSEC)
 #define TEXTFILE_NS	 (5 * EG_NSEC_PER_SEC)
+#define GOODBYES	 8 /* turns of the server after the end */
 #define WAIT_MAX_NS	 (60 * EG_NSEC_PER_SEC)
 
 enum { FAILURE = 1, USAGE = 2 };
@@ -630,6 +631,25 @@ static void stop_in_order(struct agent *a)
 	eg_log(EG_LOG_INFO, "agent", "stopped");
 }
 
+/* Lets the last answers out; a client that does not take them keeps nobody. */
+static void say_goodbye(struct agent *a)
+{
+	struct eg_http_stats stats = {.clients = 1};
+
+	for (int i = 0; i < GOODBYES && stats.clients; i++) {
+		struct timespec nap = {.tv_nsec = 5 * 1000 * 1000};
+		struct pollfd p[2];
+		int fds[2];
+		size_t n = eg_http_fds(a->http, fds);
+
+		eg_http_run(a->http);
+		eg_http_get_stats(a->http, &stats);
+		for (size_t k = 0; k < n; k++)
+			p[k] = (struct pollfd){.fd = fds[k], .events = POLLIN};
+		(void)ppoll(p, n, &nap, NULL);
+	}
+}
+
 static void close_all(struct agent *a)
 {
 	bool left_behind;
@@ -637,6 +657,8 @@ static void close_all(struct agent *a)
 	eg_textfile_free(a->textfile);
 	eg_page_close(a->page);
 	eg_api_free(a->api); /* answers what waits */
+	if (a->http && a->have_view)
+		say_goodbye(a);
 	a->http = eg_http_close(a->http);
 	eg_metrics_free(a->metrics);
 	eg_watch_free(a->watch);
