@@ -167,20 +167,34 @@ static int read_once(const struct eg_io *io, int dir, uint8_t **ret_data,
 	return r;
 }
 
+/*
+ * A slot that is whole beside one that is not may be older than what was exported before we looked: the
+ * writer may have gone past it between our reads of the two. If a second look finds the same, it had
+ * not.
+ */
+static bool is_sure(const struct eg_checkpoint_found *f, const struct eg_checkpoint_found *last)
+{
+	return f->empty || f->whole == 2 ||
+	       (f->whole == 1 && last && last->whole == 1 &&
+		last->slot.sequence == f->slot.sequence);
+}
+
 int eg_checkpoint_read(const struct eg_io *io, int dir, uint8_t **ret_data,
 		       struct eg_checkpoint_found *ret)
 {
 	const struct timespec pause = {.tv_nsec = TRY_PAUSE_NS};
-	int r;
+	struct eg_checkpoint_found last = {0};
 
 	for (int i = 0;; i++) {
 		struct eg_checkpoint_found f = {0};
 		uint8_t *data = NULL;
+		int r = read_once(io, dir, &data, &f);
 
-		r = read_once(io, dir, &data, &f);
-		if (r == 0 && f.damaged && i < TRIES) {
+		if (r == 0 && i < TRIES && !is_sure(&f, i ? &last : NULL)) {
 			free(data);
-			nanosleep(&pause, NULL);
+			if (f.damaged)
+				nanosleep(&pause, NULL);
+			last = f;
 			continue;
 		}
 		if (r == 0)
@@ -363,7 +377,7 @@ static uint8_t *slot_of(const struct eg_checkpoint *c)
 static void store_sequence(uint8_t *slot, uint64_t v)
 {
 	__atomic_store_n((uint64_t *)(void *)(slot + AT_SEQUENCE), htole64(v), __ATOMIC_RELEASE);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
 void eg_checkpoint_begin(struct eg_checkpoint *c)
@@ -399,7 +413,7 @@ void eg_checkpoint_end(struct eg_checkpoint *c, const struct eg_checkpoint_slot 
 	eg_put_u32(head + AT_CRC, crc);
 	memcpy(to, head, AT_SEQUENCE);
 	memcpy(to + AT_SESSION, head + AT_SESSION, sizeof(head) - AT_SESSION);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	store_sequence(to, c->sequence);
 	c->next = !c->next;
 }

@@ -49,8 +49,8 @@ void eg_checkpoint_entry(const uint8_t *data, const struct eg_checkpoint_found *
 			 char name[EG_STORE_KEY_TEXT_MAX], char feed[EG_STORE_FEED_MAX],
 			 struct eg_numbers *ret);
 /*
- * Reads the file; *ret_data is the caller's to free(). Where an agent is just writing both slots
- * it tries again. Errors of decode and of reading; -ENOENT.
+ * Reads the file; *ret_data is the caller's to free(). Where an agent is just writing
+ * it looks again, so that what it finds is at least what was exported before. Errors of decode and of reading; -ENOENT.
  */
 int eg_checkpoint_read(const struct eg_io *io, int dir, uint8_t **ret_data,
 		       struct eg_checkpoint_found *ret) EG_MUST_CHECK;
