@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "agent/internal.h"
+#include "agent/settle.h"
 #include "base/version.h"
 
 #define BODY_MAX	 EG_METRICS_MAX
@@ -709,6 +710,7 @@ int eg_agent_run(const struct eg_agent_start *start)
 		say_where(a);
 		warn_about_rate(a);
 		eg_notify_send(&a->notify, "READY=1");
+		eg_settle();
 		loop(a);
 		stop_in_order(a);
 	}

@@ -257,6 +257,91 @@ static void test_malformed(void **state)
 	}
 }
 
+/* Of two mistakes the first is told, whoever finds it. */
+static void test_characters_beyond_ascii(void **state)
+{
+	static const struct {
+		const char *text, *why;
+	} words[] = {
+		{"[ht\xc5\x82"
+		 "]\n",
+		 "1:4: such a character stands only in quotes and comments\n"},
+		{"[http]\nlisten = \xc3\xa9"
+		 "\n",
+		 "2:10: such a character stands only"},
+		{"[http]\nlisten = \"off\"\xc2\xa0"
+		 "\n",
+		 "2:15: such a character stands only"},
+		{"[http]\xe2\x80\xa8"
+		 "listen = \"off\"\n",
+		 "1:7: such a character stands only"},
+		{"x = [\n'\xc3\xa9"
+		 "', \"\xc3\xa9"
+		 "\", \"\\\"\xc3\xa9"
+		 "\",\xc3\xa9"
+		 "]\n",
+		 "2:17: such a character"},
+		{"x = \"\"\"a\"\"\"\" # \xc3\xa9"
+		 "\ny = \xc3\xa9"
+		 "\n",
+		 "2:5: such a character"},
+		{"x = '''a''''' \xc3\xa9"
+		 "\n",
+		 "1:15: such a character"},
+		{"x = \"\" \xc3\xa9"
+		 "\n",
+		 "1:8: such a character"},
+		{"x = '\\' \xc3\xa9"
+		 "\n",
+		 "1:9: such a character"},
+		{"[http\nlisten = \xc3\xa9"
+		 "\n",
+		 "1:6: Error while parsing table header"},
+		{"x = \"open\ny = \xc3\xa9"
+		 "\n",
+		 "1:10: Error while parsing string"},
+		{"x = \"\"\"a \\\n  \xc3\xa9"
+		 "\"\"\"\n",
+		 "2:3: after a backslash that joins lines"},
+		{"x = \"\"\"a \\  \xc3\xa9"
+		 "\"\"\"\n",
+		 "1:13: after a backslash that joins lines"},
+		{"x = \"\"\"a \\\xc3\xa9"
+		 "\"\"\"\n",
+		 "1:11: after a backslash that joins lines"},
+		{"x = \"\\\xc3\xa9"
+		 "\"\n",
+		 "1:7: Error while parsing string: unknown escape sequence"},
+	};
+	struct loaded l = loaded_well("# \xc3\xa9"
+				      " \"\n[agent]\nstate = \"\xc3\xa9"
+				      "\" # \xc3\xa9"
+				      " '\n"
+				      "run_dir = \"\"\"a,\\\n\n \tb\xc3\xa9"
+				      ",\\\"\xc3\xa9"
+				      ",\\\\\xc3\xa9"
+				      "\"\"\"\n"
+				      "[http]\ntextfile = '''/\xc3\xa9"
+				      "\\'''\n[energy]\ncurrency = '\xc3\xa9"
+				      "'\n",
+				      NULL, NO_FLAGS);
+
+	assert_string_equal(l.cfg->agent.run_dir, "a,b\xc3\xa9"
+						  ",\"\xc3\xa9"
+						  ",\\\xc3\xa9"
+						  "");
+	assert_string_equal(l.cfg->http.textfile, "/\xc3\xa9"
+						  "\\");
+	unload(&l);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(words); i++) {
+		l = load(words[i].text, NULL, NO_FLAGS);
+		assert_int_equal(l.err, -EINVAL);
+		if (strncmp(l.why + strlen(FILE_NAME ":"), words[i].why, strlen(words[i].why)) != 0)
+			fail_msg("case %zu: %s", i, l.why);
+		unload(&l);
+	}
+}
+
 static void test_bytes_that_are_zero(void **state)
 {
 	static const char in_text[] = "[http]\nlisten = \"a\0b\"\n", between[] = "[http]\n\0\n";
@@ -476,6 +561,7 @@ int main(void)
 		cmocka_unit_test(test_finding),
 		cmocka_unit_test(test_a_link_that_is_found_is_a_mistake),
 		cmocka_unit_test(test_malformed),
+		cmocka_unit_test(test_characters_beyond_ascii),
 		cmocka_unit_test(test_bytes_that_are_zero),
 		cmocka_unit_test(test_nesting_is_bounded),
 		cmocka_unit_test(test_keys_are_bounded),
