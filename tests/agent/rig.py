@@ -181,7 +181,7 @@ class Agent:
     """The shipped agent on a simulated machine, in its own state and run directories."""
 
     def __init__(self, place, sim=None, *words, ready=True, env=None, config=None, state="state",
-                 listen="127.0.0.1:0", user=None):
+                 listen="127.0.0.1:0", user=None, group=None):
         self.place = place
         self.state = place.path(state)
         self.socket = place.path("run", "ergon.sock")
@@ -207,7 +207,8 @@ class Agent:
                 self.env.pop(name, None)
         self.log_path = place.path(f"log-{len(os.listdir(place.dir))}")
         self.log_file = open(self.log_path, "wb")
-        self.process = subprocess.Popen(self.words, stderr=self.log_file, env=self.env, user=user)
+        self.process = subprocess.Popen(self.words, stderr=self.log_file, env=self.env, user=user,
+                                        group=group, extra_groups=[] if group else None)
         self.url = None
         if ready:
             self.wait_ready()
