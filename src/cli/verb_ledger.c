@@ -440,10 +440,11 @@ static void verify_text(const struct eg_state *s, const struct damage *d, struct
 	else if (s->checkpoint.damaged_slots)
 		eg_strbuf_puts(out, EG_STORE_CHECKPOINT ": one of its two slots is damaged; the "
 							"other is whole and counts\n");
-	if (damaged)
+	if (s->log.damaged || s->history.breaks || s->checkpoint.damaged ||
+	    s->checkpoint.damaged_slots || s->checkpoint.header_damaged)
 		eg_strbuf_puts(out,
 			       "The rest is good, and the next start of an agent mends what is "
-			       "damaged (`ergon ledger compact`: now).\n");
+			       "damaged (`ergon ledger compact` mends the log now).\n");
 	eg_strbuf_printf(out, "%s: %zu accounts, %llu records, checkpoint of %zu accounts\n",
 			 damaged ? "damaged" : "ok", s->book.n, (unsigned long long)s->log.records,
 			 s->checkpoint.slot.n);

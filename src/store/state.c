@@ -107,6 +107,10 @@ int eg_state_lock(const struct eg_io *io, int dir, struct eg_strbuf *why)
 						      eg_io_why(why, -errno, "lock", EG_STORE_LOCK);
 		if (!eg_io_is_named(fd, dir, EG_STORE_LOCK)) /* removed meanwhile: not the lock */
 			continue;
+		/* The directory too: its lock cannot be swept away. Where a file system has no locks
+		 * of directories the file's alone holds. */
+		if (flock(dir, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+			return busy(io, fd, why);
 		r = check_lock_content(io, fd);
 		if (r < 0)
 			return eg_io_why(why, r, "read", EG_STORE_LOCK);

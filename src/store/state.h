@@ -33,7 +33,7 @@ int eg_state_read(const struct eg_io *io, int dir, int log_flags, struct eg_stat
 void eg_state_free(struct eg_state *s);
 
 /*
- * The lock of a directory: its descriptor, held until closed. -EBUSY: why names the process that has
+ * The lock of a directory: its descriptor, held until it and dir are closed. -EBUSY: why names the process that has
  * it.
  */
 int eg_state_lock(const struct eg_io *io, int dir, struct eg_strbuf *why) EG_MUST_CHECK;

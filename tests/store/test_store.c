@@ -240,6 +240,70 @@ static void test_T23_second_agent_is_refused(void **state)
 	eg_strbuf_free(&why);
 }
 
+static void test_T23_a_lock_that_was_swept_away(void **state)
+{
+	struct rig *r = *state;
+	struct eg_strbuf why = EG_STRBUF_INIT(4096);
+	struct eg_store *s = rig_start(r, BOOT_A, 1), *second = NULL;
+
+	rig_remove(r, EG_STORE_LOCK);
+	assert_int_equal(rig_open_at(r, BOOT_A, T0, 0, &second, &why), -EBUSY);
+	assert_contains(eg_strbuf_get(&why), "another agent uses this state directory");
+	assert_int_equal(rig_open_at(r, BOOT_A, T0, 0, &second, &why), -EBUSY);
+	rig_kill(s);
+	rig_kill(rig_start(r, BOOT_A, 1));
+	eg_strbuf_free(&why);
+}
+
+/* Whatever is given, what was there does not fall: neither in the files nor by what they say. */
+static void test_a_smaller_total_is_not_believed(void **state)
+{
+	struct rig *r = *state;
+	struct eg_account a = rig_account("a", 100), less = rig_account("a", 30);
+	struct eg_store *s = rig_start(r, BOOT_A, 1);
+	uint8_t *data, *longer;
+	size_t n;
+
+	rig_close(s, &a, 1, T0);
+	for (int checkpoint = 1; checkpoint >= 0; checkpoint--) {
+		s = rig_start(r, BOOT_A, 1);
+		eg_store_checkpoint(s, &less, 1, 1, T0);
+		assert_ok(rig_flush(s, &less, 1, T0));
+		rig_kill(s);
+		if (!checkpoint)
+			rig_remove(r, EG_STORE_CHECKPOINT);
+		assert_ok(rig_open_at(r, BOOT_A, T0, 0, &s, NULL));
+		assert_int_equal(rig_restored(s, "a"), 100);
+		rig_kill(s);
+		rig_remove(r, EG_STORE_LOG); /* the second time: the checkpoint alone */
+		if (checkpoint) {
+			assert_ok(rig_open_at(r, BOOT_A, T0, 0, &s, NULL));
+			assert_int_equal(rig_restored(s, "a"), 100);
+			rig_kill(s);
+		}
+	}
+	/* A log whose records fall: the largest counts. */
+	rig_empty(r);
+	s = rig_start(r, BOOT_A, 1);
+	rig_close(s, &a, 1, T0);
+	rig_remove(r, EG_STORE_CHECKPOINT);
+	data = rig_load(r, EG_STORE_LOG, &n);
+	longer = malloc(n + EG_RECORD_WIDTH);
+	assert_non_null(longer);
+	memcpy(longer, data, n);
+	eg_record_encode(longer + n, &(struct eg_record){.type = EG_RECORD_DELTA,
+							 .session = 1,
+							 .key = eg_store_key(&a),
+							 .delta_uj = 30,
+							 .n = {.uj = 30}});
+	rig_save(r, EG_STORE_LOG, longer, n + EG_RECORD_WIDTH);
+	free(longer);
+	free(data);
+	assert_ok(rig_open_at(r, BOOT_A, T0, 0, &s, NULL));
+	assert_int_equal(rig_restored(s, "a"), 100);
+	rig_kill(s);
+}
+
 /* ---- T24: what is not ours ---- */
 
 static uint64_t of_entry(uint64_t h, const char *dir, const char *name)
@@ -878,6 +942,8 @@ int main(void)
 		T(test_T17_torn_tail),
 		T(test_T22_compaction_keeps_the_absent),
 		T(test_T23_second_agent_is_refused),
+		T(test_T23_a_lock_that_was_swept_away),
+		T(test_a_smaller_total_is_not_believed),
 		T(test_T24_kinds_are_refused),
 		T(test_T24_leftovers),
 		T(test_T24_random_bytes_are_refused),
