@@ -359,56 +359,61 @@ static void test_bytes_that_are_zero(void **state)
 	refused("\"a\\u0000\" = 1\n", FILE_NAME ":1:1: a text holds the character U+0000\n");
 }
 
+static void repeat(struct eg_strbuf *out, const char *piece, unsigned n)
+{
+	while (n-- > 0)
+		eg_strbuf_puts(out, piece);
+}
+
 static void test_nesting_is_bounded(void **state)
 {
-	char text[4096];
-	size_t n;
+	struct eg_strbuf text = EG_STRBUF_INIT(EG_CONFIG_FILE_MAX);
 	struct loaded l;
 
-	n = (size_t)sprintf(text, "# %070d ", 0);
-	memset(text + n, '.', 200); /* a line of dots in a comment is no nesting */
-	strcpy(text + n + 200, "\n[http]\n");
-	l = loaded_well(text, NULL, NO_FLAGS);
+	eg_strbuf_puts(&text, "# ");
+	repeat(&text, ".", 200); /* a line of dots in a comment is no nesting */
+	eg_strbuf_puts(&text, "\n[http]\n");
+	l = loaded_well(eg_strbuf_get(&text), NULL, NO_FLAGS);
 	unload(&l);
-	n = (size_t)sprintf(text, "a");
-	for (unsigned i = 0; i < EG_TOML_DOTS_MAX + 1; i++)
-		n += (size_t)sprintf(text + n, i % 2 ? ".a" : " .\ta");
-	strcpy(text + n, " = 1\n");
-	l = load(text, NULL, NO_FLAGS);
+	eg_strbuf_reset(&text);
+	eg_strbuf_puts(&text, "a.a");
+	repeat(&text, " .\ta", EG_TOML_DOTS_MAX);
+	eg_strbuf_puts(&text, " = 1\n");
+	l = load(eg_strbuf_get(&text), NULL, NO_FLAGS);
 	assert_int_equal(l.err, -EINVAL);
 	assert_contains(l.why, "more than 64 dots on a line");
 	unload(&l);
-	n = (size_t)sprintf(text, "a = ");
-	memset(text + n, '[', 1000);
-	strcpy(text + n + 1000, "\n");
-	l = load(text, NULL, NO_FLAGS);
+	eg_strbuf_reset(&text);
+	eg_strbuf_puts(&text, "a = ");
+	repeat(&text, "[", 1000);
+	l = load(eg_strbuf_get(&text), NULL, NO_FLAGS);
 	assert_int_equal(l.err, -EINVAL);
 	assert_contains(l.why, FILE_NAME ":1:21: ");
 	unload(&l);
+	eg_strbuf_free(&text);
 }
 
 static void test_keys_are_bounded(void **state)
 {
-	eg_autofree char *text = malloc(EG_CONFIG_FILE_MAX);
-	size_t n = 0;
+	struct eg_strbuf text = EG_STRBUF_INIT(EG_CONFIG_FILE_MAX);
 	struct loaded l;
 	unsigned lines = 0;
 
-	assert_non_null(text);
 	for (unsigned i = 0; i < EG_TOML_ENTRIES_MAX; i++)
-		n += (size_t)sprintf(text + n, "a%u = 1\n", i);
-	l = load(text, NULL, NO_FLAGS);
+		eg_strbuf_printf(&text, "a%u = 1\n", i);
+	l = load(eg_strbuf_get(&text), NULL, NO_FLAGS);
 	assert_int_equal(l.err, -EINVAL);
 	for (const char *p = l.why; *p; p++)
 		lines += *p == '\n';
 	assert_int_equal(lines, EG_CONFIG_MISTAKES_MAX + 1);
 	assert_contains(l.why, "\nand 4076 more mistakes\n");
 	unload(&l);
-	sprintf(text + n, "b = 1\n");
-	l = load(text, NULL, NO_FLAGS);
+	eg_strbuf_puts(&text, "b = 1\n");
+	l = load(eg_strbuf_get(&text), NULL, NO_FLAGS);
 	assert_int_equal(l.err, -EINVAL);
 	assert_contains(l.why, "more than 4096 keys");
 	unload(&l);
+	eg_strbuf_free(&text);
 }
 
 /* ---- Wrong names ---- */

@@ -512,22 +512,22 @@ static void test_access_that_is_odd_is_told(void **state)
 
 static void test_backend(void **state)
 {
-	char toml[700] = "[energy]\nbackend = \"a", *p = toml + strlen(toml);
+	struct eg_strbuf toml = EG_STRBUF_INIT(1024);
+	struct loaded l;
 
 	refused("[energy]\nbackend = \"rapl,,nvml\"\n",
 		"config.toml:2:11: 'rapl,,nvml' is no list of at most 32 patterns such as "
 		"rapl,nvml/gpu-0\n");
+	eg_strbuf_puts(&toml, "[energy]\nbackend = \"a");
 	for (int i = 0; i < 31; i++)
-		p += sprintf(p, ",a%d", i);
-	strcpy(p, "\"\n");
-	assert_warns(toml, NULL);
-	strcpy(p, ",z\"\n");
-	{
-		struct loaded l = load(toml, NULL, NO_FLAGS);
-
-		assert_int_equal(l.err, -EINVAL);
-		unload(&l);
-	}
+		eg_strbuf_printf(&toml, ",a%d", i);
+	eg_strbuf_puts(&toml, "\" #\"\n");
+	assert_warns(eg_strbuf_get(&toml), NULL);
+	memcpy(strstr(toml.s, "\" #\""), ",z \"", 4);
+	l = load(toml.s, NULL, NO_FLAGS);
+	assert_int_equal(l.err, -EINVAL);
+	unload(&l);
+	eg_strbuf_free(&toml);
 }
 
 /* Row 6 of the contract: sampling slower than the threshold must not make every step a gap. */
