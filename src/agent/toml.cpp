@@ -16,9 +16,10 @@ extern "C" {
 #undef TOML_SHARED_LIB
 #undef NDEBUG
 #define TOML_HEADER_ONLY       1
-#define TOML_EXCEPTIONS	       1
+#define TOML_EXCEPTIONS	       0 /* its exception cannot be made without memory */
 #define TOML_ENABLE_FORMATTERS 0
 #define TOML_MAX_NESTED_VALUES 16
+#define TOML_FLOAT_CHARCONV    1 /* not by a stream, which takes lack of memory for a wrong number */
 /*
  * One of its assertions does not hold for "[.a]", an error that it reports well two lines below; with
  * NDEBUG it would be an assumption, on which clang might leave that report out.
@@ -55,6 +56,15 @@ void tell(eg_toml_error *e, toml::source_position at, std::string_view what)
 	e->column = at.column;
 	std::snprintf(e->message, sizeof(e->message), "%.*s", static_cast<int>(what.size()),
 		      what.data());
+}
+
+void tell_error(eg_toml_error *e, const toml::parse_error &error)
+{
+	std::string what(error.description());
+
+	if (what.find("could not determine value type") != what.npos)
+		what += " (a text stands in quotes)";
+	tell(e, error.source().begin, what);
 }
 
 /*
@@ -180,19 +190,14 @@ bool comes_before(toml::source_position a, toml::source_position b)
 	return a.line != b.line ? a.line < b.line : a.column < b.column;
 }
 
-toml::table read(std::string_view text)
+toml::parse_result read(std::string_view text)
 {
 	scanner scan(text);
+	toml::parse_result r = toml::parse(scan.good());
 
-	if (!scan.what())
-		return toml::parse(text);
-	try {
-		toml::table begun = toml::parse(scan.good());
-	} catch (const toml::parse_error &e) {
-		if (comes_before(e.source().begin, scan.at()))
-			throw;
-	}
-	throw refusal{scan.at(), scan.what()};
+	if (scan.what() && (!r.failed() || !comes_before(r.error().source().begin, scan.at())))
+		throw refusal{scan.at(), scan.what()};
+	return r;
 }
 
 const char *keep(eg_toml &t, std::string_view s, toml::source_position at)
@@ -281,14 +286,18 @@ bool is_above(const eg_toml_entry &a, const eg_toml_entry &b)
 	return comes_before({a.line, a.column}, {b.line, b.column});
 }
 
-eg_toml *parse(std::string_view text)
+/* NULL: told in ret_error. */
+eg_toml *parse(std::string_view text, eg_toml_error *ret_error)
 {
 	auto t = std::make_unique<eg_toml>();
-
 	{
-		toml::table table = read(text);
+		toml::parse_result r = read(text);
 
-		walk(*t, table, eg_toml_entry{});
+		if (r.failed()) {
+			tell_error(ret_error, r.error());
+			return nullptr;
+		}
+		walk(*t, r.table(), eg_toml_entry{});
 	}
 	std::stable_sort(t->entries.begin(), t->entries.end(), is_above);
 	return t.release();
@@ -300,14 +309,12 @@ extern "C" int eg_toml_parse(const char *text, size_t n, struct eg_toml **ret,
 			     struct eg_toml_error *ret_error)
 {
 	try {
-		*ret = parse(std::string_view(text, n));
-		return 0;
-	} catch (const toml::parse_error &e) {
-		std::string what(e.description());
+		eg_toml *t = parse(std::string_view(text, n), ret_error);
 
-		if (what.find("could not determine value type") != what.npos)
-			what += " (a text stands in quotes)";
-		tell(ret_error, e.source().begin, what);
+		if (!t)
+			return -EINVAL;
+		*ret = t;
+		return 0;
 	} catch (const refusal &e) {
 		tell(ret_error, e.at, e.what);
 	} catch (const std::bad_alloc &) {
