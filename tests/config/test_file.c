@@ -294,6 +294,9 @@ static void test_characters_beyond_ascii(void **state)
 		{"x = '\\' \xc3\xa9"
 		 "\n",
 		 "1:9: such a character"},
+		{"x = 0o6\"\xc3\xa9\"\n", "1:8: a quote cannot stand behind this\n"},
+		{"x = \"a\"\"\xc3\xa9\"\n", "1:8: a quote cannot stand behind this\n"},
+		{"x\"\xc3\xa9\" = 1\n", "1:2: a quote cannot stand behind this\n"},
 		{"[http\nlisten = \xc3\xa9"
 		 "\n",
 		 "1:6: Error while parsing table header"},
