@@ -65,8 +65,10 @@ static void test_a_file_that_may_not_be_read(void **state)
 
 	write_file(FILE_NAME, "", 0);
 	assert_int_equal(chmod(FILE_NAME, 0600), 0);
-	if (geteuid() != 0)
+	if (geteuid() != 0) {
+		print_message("needs root to become another user\n");
 		skip();
+	}
 	child = fork();
 	assert_true(child >= 0);
 	if (child == 0) {
