@@ -31,6 +31,7 @@ extern "C" {
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <cstring>
 #include <deque>
 #include <memory>
 #include <new>
@@ -116,6 +117,7 @@ private:
 			what_ = "more than 64 dots on a line";
 		if (what_)
 			return false;
+		last_ = c;
 		if (c == '\n') {
 			at_ = {at_.line + 1, 1};
 			dots_ = 0;
@@ -152,6 +154,11 @@ private:
 
 		while (n < most && i_ + n < text_.size() && text_[i_ + n] == c)
 			n++;
+		/* In a bare value toml++ looks over it, for white space. */
+		if (in_ == in::plain && (last_ == 0 || !std::strchr(" \t\r\n=[,{.", last_))) {
+			what_ = "a quote cannot stand behind this";
+			return;
+		}
 		if (in_ == in::plain && n == 2) /* an empty text */
 			n = 0;
 		else if (in_ == in::plain)
@@ -181,7 +188,7 @@ private:
 	const char *what_ = nullptr;
 	in in_ = in::plain;
 	unsigned dots_ = 0;
-	char before_ = 0;
+	char before_ = 0, last_ = '\n'; /* before_: the last that is no blank, of this line */
 	bool folding_ = false; /* behind a backslash and white space */
 };
 

@@ -65,8 +65,10 @@ static void test_a_file_that_may_not_be_read(void **state)
 
 	write_file(FILE_NAME, "", 0);
 	assert_int_equal(chmod(FILE_NAME, 0600), 0);
-	if (geteuid() != 0)
+	if (geteuid() != 0) {
+		print_message("needs root to become another user\n");
 		skip();
+	}
 	child = fork();
 	assert_true(child >= 0);
 	if (child == 0) {
@@ -294,6 +296,9 @@ static void test_characters_beyond_ascii(void **state)
 		{"x = '\\' \xc3\xa9"
 		 "\n",
 		 "1:9: such a character"},
+		{"x = 0o6\"\xc3\xa9\"\n", "1:8: a quote cannot stand behind this\n"},
+		{"x = \"a\"\"\xc3\xa9\"\n", "1:8: a quote cannot stand behind this\n"},
+		{"x\"\xc3\xa9\" = 1\n", "1:2: a quote cannot stand behind this\n"},
 		{"[http\nlisten = \xc3\xa9"
 		 "\n",
 		 "1:6: Error while parsing table header"},

@@ -20,7 +20,7 @@ ENV = {k: v for k, v in os.environ.items() if not k.startswith(("ERGON_", "ALL_S
 DIR = tempfile.TemporaryDirectory(prefix="ergon-config-")
 ENV["HOME"] = DIR.name
 SYNTAX = re.compile(r"\S+:(\d+):(\d+): (Error while|this is not UTF-8|more than 64 dots|a text holds|"
-                    r"such a character|after a backslash)")
+                    r"such a character|after a backslash|a quote cannot)")
 
 
 def config(*words, code=0, env=None, **kw):
@@ -297,8 +297,8 @@ def test_what_is_toml_is_judged_as_tomllib_does():
         assert r.returncode in (0, 2), (seed, data, r.returncode, said)
         m = SYNTAX.match(said)
         seen[is_toml(data)] += 1
-        # What toml++ cannot read is refused by name (toml.cpp).
-        if not (m and m.group(3) == "after a backslash"):
+        # What toml++ cannot read is refused by name (toml.cpp), and Python's numbers have no bounds.
+        if not (m and (m.group(3) == "after a backslash" or "not representable in 64 bits" in said)):
             assert is_toml(data) == (m is None), (seed, data, said)
         if m:
             lines = data.split(b"\n")
