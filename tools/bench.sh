@@ -10,6 +10,6 @@ cd -- "$here"
 
 # An option may follow the name of the developer's build, which is not the one measured.
 [ "${1:-}" != build ] || shift
-sh tools/build.sh "$here/build-bench" "src/cli/ergon bench/bench-meter bench/bench-window" \
+sh tools/build.sh "$here/build-bench" "src/cli/ergon bench/bench-meter bench/bench-window bench/bench-store" \
 	-Dbuildtype=release -Dtests=disabled
 exec /usr/bin/env python3 bench/run build-bench "$@"
