@@ -56,8 +56,11 @@ install: ## into PREFIX (/usr/local), below DESTDIR if that is set
 	@$(B) "$(CURDIR)/build-install" all -Dtests=disabled --prefix="$(PREFIX)"
 	@DESTDIR="$(DESTDIR)" meson install -C build-install --no-rebuild
 
+deb: ## Debian packages, in build-deb
+	@sh tools/deb.sh
+
 clean: ## every build directory
-	rm -rf build build.log build.lock build-check build-dev build-install build-install.log \
+	rm -rf build-deb build build.log build.lock build-check build-dev build-install build-install.log \
 		build-install.lock
 
-.PHONY: all help agent check dev tsan lint format soak bench fuzz install clean
+.PHONY: all help agent check dev tsan lint format soak bench fuzz install deb clean

@@ -13,6 +13,8 @@ src=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 build=$1
 target=$2
 shift 2
+# The C++ file goes with the C ones: two compilers' sanitizers do not mix.
+case ${CC:-cc} in *clang*) export CXX="${CXX:-$(printf %s "$CC" | sed 's/clang/clang++/')}" ;; esac
 stamp="$src ${CC:-cc} $*"
 files=$(cd "$src" && find src tests examples bench man -type f \
 	\( -name '*.[ch]' -o -name '*.cpp' -o -name meson.build -o -name '*.scn' \) 2>/dev/null | sort | cksum)

@@ -17,26 +17,40 @@
 #include <time.h>
 
 #include "agent/internal.h"
+#include "agent/settle.h"
 #include "base/version.h"
 
 #define BODY_MAX	 EG_METRICS_MAX
 #define WHY_MAX		 8192
+#define DIR_MAX		 1024
 #define BACKOFF_MAX_NS	 (60 * EG_NSEC_PER_SEC)
 #define READ_DEADLINE_NS (400 * EG_NSEC_PER_MSEC) /* so that a hanging driver fits into the stop */
 #define STOP_FLUSH_NS	 (500 * EG_NSEC_PER_MSEC)
 #define TEXTFILE_NS	 (5 * EG_NSEC_PER_SEC)
+#define GOODBYES	 8 /* turns of the server after the end */
 #define WAIT_MAX_NS	 (60 * EG_NSEC_PER_SEC)
 
 enum { FAILURE = 1, USAGE = 2 };
 
 /* ---- opening, each step says what is wrong ---- */
 
-static int fail(int status, const char *subject, const struct eg_strbuf *why, int err)
+/* A line of the log for each line of the text. */
+static void say_lines(enum eg_log_level level, const char *subject, const char *text)
+{
+	while (*text) {
+		size_t n = strcspn(text, "\n");
+
+		if (n)
+			eg_log(level, subject, "%.*s", (int)n, text);
+		text += n + (text[n] == '\n');
+	}
+}
+
+static void say_failure(const char *subject, const struct eg_strbuf *why, int err)
 {
 	const char *text = eg_strbuf_get(why);
 
-	eg_log(EG_LOG_ERROR, subject, "%s", *text ? text : eg_errno_text(err));
-	return status;
+	say_lines(EG_LOG_ERROR, subject, *text ? text : eg_errno_text(err));
 }
 
 static int take_signals(struct agent *a)
@@ -60,11 +74,9 @@ static int load_config(struct agent *a, struct eg_config_source **ret, struct eg
 	struct eg_strbuf warnings = EG_STRBUF_INIT(WHY_MAX);
 	int r = eg_config_load(a->start->config_file, a->start->env, a->start->flags,
 			       a->start->n_flags, ret, why, &warnings);
-	char *save = NULL, *text = warnings.s;
 
-	for (char *line = text ? strtok_r(text, "\n", &save) : NULL; line && r == 0;
-	     line = strtok_r(NULL, "\n", &save))
-		eg_log(EG_LOG_WARNING, "config", "%s", line);
+	if (r == 0)
+		say_lines(EG_LOG_WARNING, "config", eg_strbuf_get(&warnings));
 	eg_strbuf_free(&warnings);
 	return r;
 }
@@ -113,18 +125,28 @@ static int open_env(struct agent *a, struct eg_strbuf *why)
 	return 0;
 }
 
-/* The parent of a path is made where it is not: run directories are gone after a boot. */
-static void make_parent(const char *path)
+/* The directory that a file lies in; "." where the path names none. */
+static void parent_of(const char *path, char dir[DIR_MAX])
 {
-	char dir[1024];
 	char *slash;
 
-	if (!*path || eg_copy(dir, sizeof(dir), path) < 0)
-		return;
+	if (eg_copy(dir, DIR_MAX, path) < 0)
+		dir[0] = '\0';
 	slash = strrchr(dir, '/');
-	if (!slash || slash == dir)
+	if (!slash)
+		eg_copy(dir, DIR_MAX, ".");
+	else
+		slash[slash == dir] = '\0';
+}
+
+/* It is made where it is not: run directories are gone after a boot. */
+static void make_parent(const char *path)
+{
+	char dir[DIR_MAX];
+
+	if (!*path)
 		return;
-	*slash = '\0';
+	parent_of(path, dir);
 	if (mkdir(dir, 0755) < 0 && errno != EEXIST)
 		eg_log(EG_LOG_WARNING, "agent", "cannot make %s: %s", dir, eg_errno_text(-errno));
 }
@@ -288,24 +310,23 @@ static int open_http(struct agent *a, struct eg_strbuf *why)
 
 static int drop_rights(struct agent *a, struct eg_strbuf *why)
 {
-	const char *writable[4] = {NULL};
-	char textfile_dir[1024] = "";
+	const char *const files[] = {a->places.socket, a->places.page, a->cfg->http.textfile};
+	const char *writable[EG_ARRAY_SIZE(files) + 2] = {NULL};
+	char dir[EG_ARRAY_SIZE(files)][DIR_MAX];
 	struct eg_privilege_config cfg = {
 		.user = a->cfg->agent.user, .writable = writable, .seccomp = a->cfg->agent.seccomp};
 	size_t n = 0;
 
 	if (a->store)
 		writable[n++] = a->places.state;
-	if (a->places.run_dir[0])
-		writable[n++] = a->places.run_dir;
-	if (a->cfg->http.textfile[0]) {
-		char *slash;
-
-		eg_copy(textfile_dir, sizeof(textfile_dir), a->cfg->http.textfile);
-		slash = strrchr(textfile_dir, '/');
-		if (slash)
-			slash[slash == textfile_dir] = '\0';
-		writable[n++] = slash ? textfile_dir : ".";
+	/* Where its files are made anew, and taken away at the end. */
+	for (size_t i = 0; i < EG_ARRAY_SIZE(files); i++) {
+		if (!*files[i])
+			continue;
+		make_parent(files[i]);
+		parent_of(files[i], dir[i]);
+		if (access(dir[i], F_OK) == 0)
+			writable[n++] = dir[i];
 	}
 	for (size_t i = 0; i < eg_meter_count(a->meter); i++)
 		cfg.may_exec |= strcmp(eg_meter_driver(a->meter, i)->name, "powermetrics") == 0;
@@ -323,7 +344,6 @@ static int open_page(struct agent *a)
 
 	if (!a->cfg->page.enabled || !a->places.page[0])
 		return 0;
-	make_parent(a->places.page);
 	r = eg_page_create(a->places.page, group_of(a->cfg->page.group), a->fine, a->interval_ns,
 			   &a->page, &why);
 	if (r < 0) /* everything else works without it */
@@ -333,27 +353,6 @@ static int open_page(struct agent *a)
 		eg_page_write(a->page, a->fine);
 	eg_strbuf_free(&why);
 	return 0;
-}
-
-struct collect {
-	struct eg_attribute_sink sink;
-	struct agent *a;
-};
-
-static void collect_attribute(struct eg_attribute_sink *sink, const struct eg_attribute *attribute)
-{
-	struct agent *a = ((struct collect *)sink)->a;
-
-	if (a->n_attributes < EG_AGENT_ATTRIBUTES_MAX)
-		a->attribute[a->n_attributes++] = *attribute;
-}
-
-static void read_attributes(struct agent *a)
-{
-	struct collect c = {.sink.put = collect_attribute, .a = a};
-
-	a->n_attributes = 0;
-	eg_meter_attributes(a->meter, &c.sink);
 }
 
 static void note_facts(struct agent *a)
@@ -416,10 +415,10 @@ static int first_sample(struct agent *a, struct eg_strbuf *why)
 {
 	int r = make_waiting(a);
 
-	if (r == 0) {
-		a->attribute = calloc(EG_AGENT_ATTRIBUTES_MAX, sizeof(*a->attribute));
-		r = a->attribute ? eg_agent_first_sample(a) : -ENOMEM;
-	}
+	if (r == 0)
+		r = eg_agent_first_sample(a);
+	if (r == 0)
+		r = eg_devices_new(a->meter, &a->devices);
 	note_facts(a);
 	if (r == 0)
 		r = eg_metrics_new(a->fine, &a->facts, &a->metrics);
@@ -431,10 +430,8 @@ static int first_sample(struct agent *a, struct eg_strbuf *why)
 		eg_strbuf_puts(why, eg_errno_text(r));
 		return FAILURE;
 	}
-	read_attributes(a);
 	eg_watch_look(a->watch, a->fine, a->meter);
-	eg_api_tick(a->api, a->fine, true);
-	a->coarse_is_new = false;
+	eg_api_tick(a->api, a->fine, false);
 	return 0;
 }
 
@@ -453,7 +450,7 @@ static int open_all(struct agent *a)
 	for (size_t i = 0; i < EG_ARRAY_SIZE(steps) && status == 0; i++) {
 		status = steps[i].run(a, &why);
 		if (status != 0)
-			fail(status, steps[i].name, &why, -ENOMEM);
+			say_failure(steps[i].name, &why, -ENOMEM);
 	}
 	eg_strbuf_free(&why);
 	return status;
@@ -507,8 +504,8 @@ static void reload(struct agent *a)
 	}
 	a->facts.config_reload_ok = r == 0;
 	if (r < 0) {
-		eg_log(EG_LOG_ERROR, "config", "not reloaded, the old configuration stays: %s",
-		       why.len ? eg_strbuf_get(&why) : eg_errno_text(r));
+		eg_log(EG_LOG_ERROR, "config", "not reloaded, the old configuration stays:");
+		say_failure("config", &why, r);
 		eg_config_free(source);
 	} else {
 		a->source = source;
@@ -635,6 +632,25 @@ static void stop_in_order(struct agent *a)
 	eg_log(EG_LOG_INFO, "agent", "stopped");
 }
 
+/* Lets the last answers out; a client that does not take them keeps nobody. */
+static void say_goodbye(struct agent *a)
+{
+	struct eg_http_stats stats = {.clients = 1};
+
+	for (int i = 0; i < GOODBYES && stats.clients; i++) {
+		struct timespec nap = {.tv_nsec = 5 * 1000 * 1000};
+		struct pollfd p[2];
+		int fds[2];
+		size_t n = eg_http_fds(a->http, fds);
+
+		eg_http_run(a->http);
+		eg_http_get_stats(a->http, &stats);
+		for (size_t k = 0; k < n; k++)
+			p[k] = (struct pollfd){.fd = fds[k], .events = POLLIN};
+		(void)ppoll(p, n, &nap, NULL);
+	}
+}
+
 static void close_all(struct agent *a)
 {
 	bool left_behind;
@@ -642,19 +658,20 @@ static void close_all(struct agent *a)
 	eg_textfile_free(a->textfile);
 	eg_page_close(a->page);
 	eg_api_free(a->api); /* answers what waits */
+	if (a->http && a->have_view)
+		say_goodbye(a);
 	a->http = eg_http_close(a->http);
 	eg_metrics_free(a->metrics);
 	eg_watch_free(a->watch);
 	if (a->self)
 		eg_self_free(a->self);
 	eg_store_close(a->store, NULL, 0, 0, 0);
+	eg_stats_close(a->stats);
 	eg_view_free(a->fine);
 	eg_view_free(a->coarse);
 	free(a->scratch);
-	free(a->attribute);
-	eg_strbuf_free(&a->body);
 	/* A driver that hangs keeps the meter and may still look at the environment. */
-	left_behind = eg_meter_close(a->meter) != NULL;
+	left_behind = !eg_devices_free(a->devices) || eg_meter_close(a->meter) != NULL;
 	if (!left_behind) {
 		free(a->settings);
 		eg_file_clock_close(a->steered);
@@ -663,10 +680,13 @@ static void close_all(struct agent *a)
 		eg_config_free(a->source);
 	}
 	eg_notify_close(&a->notify);
+	eg_strbuf_free(&a->body);
 	if (a->wait_fd >= 0)
 		close(a->wait_fd);
 	if (a->signal_fd >= 0)
 		close(a->signal_fd);
+	if (!left_behind)
+		free(a);
 }
 
 int eg_agent_run(const struct eg_agent_start *start)
@@ -690,6 +710,7 @@ int eg_agent_run(const struct eg_agent_start *start)
 		say_where(a);
 		warn_about_rate(a);
 		eg_notify_send(&a->notify, "READY=1");
+		eg_settle();
 		loop(a);
 		stop_in_order(a);
 	}

@@ -124,7 +124,7 @@ bool eg_api_shows_cost(const struct eg_config *cfg)
 
 void eg_api_put_money(struct eg_json *j, const struct eg_config *cfg, uint64_t uj)
 {
-	char text[EG_NUMBER_MAX];
+	char text[EG_MONEY_TEXT_MAX];
 	double cost;
 
 	eg_json_double(j, "kwh", eg_money_kwh(uj));
@@ -132,7 +132,7 @@ void eg_api_put_money(struct eg_json *j, const struct eg_config *cfg, uint64_t u
 		return;
 	cost = eg_money_cost(uj, cfg->energy.price_per_kwh);
 	eg_json_double(j, "cost", cost);
-	eg_number_fixed(text, cost, eg_money_decimals(cfg->energy.currency));
+	eg_money_text(text, cost, cfg->energy.currency);
 	eg_json_text(j, "cost_text", text);
 }
 

@@ -39,6 +39,7 @@ static void put_line(struct eg_strbuf *out, struct eg_strbuf *line)
 	eg_strbuf_putc(out, '\n');
 }
 
+EG_PRINTF(4, 0)
 static void vtell(struct eg_config_loader *l, struct eg_strbuf *out,
 		  const struct eg_config_origin *at, const char *fmt, va_list ap)
 {
@@ -69,7 +70,7 @@ void eg_config_warn(struct eg_config_loader *l, const struct eg_config_origin *a
 {
 	va_list ap;
 
-	if (l->warnings == NULL)
+	if (l->warned++ >= EG_CONFIG_MISTAKES_MAX || l->warnings == NULL)
 		return;
 	va_start(ap, fmt);
 	vtell(l, l->warnings, at, fmt, ap);
@@ -91,9 +92,10 @@ static void read_setting(struct eg_config_loader *l, const struct eg_config_orig
 		return;
 	}
 	if (equals == NULL || dot == NULL || dot > equals || dot == text || dot + 1 == equals) {
-		eg_config_mistake(l, at,
-				  "'%s' is no DRIVER.OPTION=VALUE; `ergon help drivers` lists them",
-				  value);
+		/* The value may be a secret. */
+		eg_config_mistake(
+			l, at, "'%.*s' is no DRIVER.OPTION=VALUE; `ergon help drivers` lists them",
+			(int)strcspn(value, "=") + 1, value);
 		return;
 	}
 	*dot = *equals = '\0';
@@ -165,37 +167,73 @@ static int set_defaults(struct eg_config_source *c)
 	return 0;
 }
 
+/* What came in above the defaults, and whether it fits together. */
+static int finish(struct eg_config_loader *l, int err, const struct eg_config_flag *flags,
+		  size_t n_flags, struct eg_config_source **ret)
+{
+	if (err == 0) {
+		eg_config_read_env(l);
+		eg_config_read_flags(l, flags, n_flags);
+		if (l->mistakes == 0 && l->error == 0)
+			eg_config_check(l);
+		err = l->error;
+	}
+	if (l->mistakes > EG_CONFIG_MISTAKES_MAX && l->why != NULL)
+		eg_strbuf_printf(l->why, "and %u more mistakes\n",
+				 l->mistakes - EG_CONFIG_MISTAKES_MAX);
+	if (l->warned > EG_CONFIG_MISTAKES_MAX && l->warnings != NULL)
+		eg_strbuf_printf(l->warnings, "and %u more warnings\n",
+				 l->warned - EG_CONFIG_MISTAKES_MAX);
+	if (err == 0 && l->mistakes > 0)
+		err = -EINVAL;
+	if (err < 0) {
+		l->c = eg_config_free(l->c);
+		return err;
+	}
+	*ret = l->c;
+	return 0;
+}
+
+static int begin(struct eg_config_loader *l)
+{
+	int err;
+
+	l->c = calloc(1, sizeof(*l->c));
+	if (l->c == NULL)
+		return -ENOMEM;
+	err = set_defaults(l->c);
+	if (err < 0)
+		l->c = eg_config_free(l->c);
+	return err;
+}
+
 int eg_config_load(const char *file, const char *const *env, const struct eg_config_flag *flags,
 		   size_t n_flags, struct eg_config_source **ret, struct eg_strbuf *why,
 		   struct eg_strbuf *warnings)
 {
-	struct eg_config_source *c = calloc(1, sizeof(*c));
-	struct eg_config_loader l = {.c = c, .env = env, .why = why, .warnings = warnings};
-	int err;
+	struct eg_config_loader l = {.env = env, .why = why, .warnings = warnings};
+	int err = begin(&l);
 
-	if (c == NULL)
-		return -ENOMEM;
-	err = set_defaults(c);
-	if (err == 0)
-		err = eg_config_read_file(&l, file);
-	if (err == 0) {
-		eg_config_read_env(&l);
-		eg_config_read_flags(&l, flags, n_flags);
-		if (l.mistakes == 0 && l.error == 0)
-			eg_config_check(&l);
-		err = l.error;
-	}
-	if (l.mistakes > EG_CONFIG_MISTAKES_MAX && why != NULL)
-		eg_strbuf_printf(why, "and %u more mistakes\n",
-				 l.mistakes - EG_CONFIG_MISTAKES_MAX);
-	if (err == 0 && l.mistakes > 0)
-		err = -EINVAL;
-	if (err < 0) {
-		eg_config_free(c);
+	if (err < 0)
 		return err;
-	}
-	*ret = c;
-	return 0;
+	return finish(&l, eg_config_read_file(&l, file), flags, n_flags, ret);
+}
+
+int eg_config_load_text(const char *text, size_t n, const char *const *env,
+			const struct eg_config_flag *flags, size_t n_flags,
+			struct eg_config_source **ret, struct eg_strbuf *why,
+			struct eg_strbuf *warnings)
+{
+	struct eg_config_loader l = {.env = env, .file = "text", .why = why, .warnings = warnings};
+	int err = begin(&l);
+
+	if (err < 0)
+		return err;
+	l.c->file = strdup(l.file);
+	if (l.c->file == NULL)
+		return finish(&l, -ENOMEM, flags, n_flags, ret);
+	l.c->cfg.file = l.c->file;
+	return finish(&l, eg_config_read_text(&l, text, n), flags, n_flags, ret);
 }
 
 const struct eg_config *eg_config_get(const struct eg_config_source *c)

@@ -3,6 +3,7 @@
  * What the table cannot say of one key alone: options of drivers, values that must fit together, and
  * choices whose risk the user should hear of.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -131,9 +132,20 @@ void eg_config_setting(struct eg_config_loader *l, const struct eg_config_origin
 
 #define ORIGIN(section, key) (&l->c->origin[EG_CONFIG_KEY_##section##_##key])
 
+/* The address has been found valid. */
 static bool is_loopback(const char *listen)
 {
-	return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "[::1]", 5) == 0;
+	char host[64];
+	struct in6_addr v6;
+	struct in_addr v4;
+
+	snprintf(host, sizeof(host), "%.*s", (int)(strrchr(listen, ':') - listen), listen);
+	if (inet_pton(AF_INET, host, &v4) == 1)
+		return ntohl(v4.s_addr) >> 24 == 127;
+	host[strcspn(host, "]")] = '\0';
+	if (inet_pton(AF_INET6, host + 1, &v6) != 1)
+		return false;
+	return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
 }
 
 static void check_http(struct eg_config_loader *l)
@@ -162,6 +174,12 @@ static void check_http(struct eg_config_loader *l)
 	    c->access.anonymous != EG_ACCESS_NONE)
 		eg_config_warn(l, ORIGIN(http, listen),
 			       "whoever reaches %s sees what this machine does by its energy; set "
+			       "http.basic_auth_file, http.token_file or http.tls_client_ca",
+			       c->http.listen);
+	if (!off && !passwords && !c->http.tls_client_ca[0] &&
+	    c->access.anonymous == EG_ACCESS_NONE)
+		eg_config_warn(l, ORIGIN(access, anonymous),
+			       "nobody can read from %s: access.anonymous is none, and there is no "
 			       "http.basic_auth_file, http.token_file or http.tls_client_ca",
 			       c->http.listen);
 	if (!off && c->access.anonymous == EG_ACCESS_FULL)

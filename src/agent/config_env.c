@@ -15,8 +15,9 @@
 #define OWN	"ERGON_"
 #define ALL_SMI "ALL_SMI_ENERGY_"
 
-/* Ours, but no configuration: of the tests and of ./run. */
-static const char *const others[] = {"ERGON_TEST_DATA", "ERGON_BUILD_DIR", "ERGON_SOAK"};
+/* Ours, but no configuration: of ./run, of make and of the tests; '*' ends a name's beginning. */
+static const char *const others[] = {"ERGON_TEST_DATA", "ERGON_BUILD_DIR", "ERGON_SOAK",
+				     "ERGON_AGENT_DIR", "ERGON_FAIL_*",	   "ERGON_FAKE_*"};
 
 const char *eg_config_getenv(const char *const *env, const char *name)
 {
@@ -52,6 +53,21 @@ static void set(struct eg_config_loader *l, const char *name, unsigned key, cons
 	eg_strbuf_free(&why);
 }
 
+/* Of a name that says no by being there: as all-smi has it, any value but these two. */
+static bool is_there(struct eg_config_loader *l, const struct eg_config_origin *at,
+		     const char *value)
+{
+	static const char *const plain[] = {"1", "true", "yes", "on"};
+
+	if (strcmp(value, "0") == 0 || strcmp(value, "false") == 0)
+		return false;
+	for (size_t i = 0; i < EG_ARRAY_SIZE(plain); i++)
+		if (strcmp(value, plain[i]) == 0)
+			return true;
+	eg_config_warn(l, at, "'%s' counts as set; only 0 and false do not", value);
+	return true;
+}
+
 static void read_aliases(struct eg_config_loader *l)
 {
 	for (const struct eg_config_alias *a = eg_config_aliases; a->name; a++) {
@@ -59,11 +75,12 @@ static void read_aliases(struct eg_config_loader *l)
 		struct eg_config_origin at = {.layer = EG_LAYER_ENV};
 		char own[EG_CONFIG_NAME_MAX];
 
-		if (value == NULL ||
-		    (a->negated && (strcmp(value, "0") == 0 || strcmp(value, "false") == 0)))
+		if (value == NULL)
+			continue;
+		snprintf(at.name, sizeof(at.name), "%s", a->name);
+		if (a->negated && !is_there(l, &at, value))
 			continue;
 		if (a->older) {
-			snprintf(at.name, sizeof(at.name), "%s", a->name);
 			eg_config_env_name(eg_config_keys[a->key].section,
 					   eg_config_keys[a->key].name, own);
 			eg_config_warn(l, &at, "an older name; use %s", own);
@@ -133,6 +150,17 @@ static void find_nearest(struct nearest *n)
 		}
 }
 
+static bool is_other(const char *word)
+{
+	for (size_t i = 0; i < EG_ARRAY_SIZE(others); i++) {
+		size_t n = strcspn(others[i], "*");
+
+		if (strncmp(word, others[i], n) == 0 && (others[i][n] == '*' || word[n] == '\0'))
+			return true;
+	}
+	return false;
+}
+
 static void warn_unknown(struct eg_config_loader *l, const char *variable)
 {
 	char word[EG_CONFIG_NAME_MAX];
@@ -144,11 +172,10 @@ static void warn_unknown(struct eg_config_loader *l, const char *variable)
 	    variable[len] != '=')
 		return;
 	snprintf(word, sizeof(word), "%.*s", (int)EG_MIN(len, sizeof(word)), variable);
-	for (size_t i = 0; i < EG_ARRAY_SIZE(others); i++)
-		if (strcmp(word, others[i]) == 0)
-			return;
+	if (is_other(word))
+		return;
 	find_nearest(&n);
-	if (n.least > 0 && n.least < 255)
+	if (n.least > 0 && n.least <= len / 4)
 		eg_config_warn(l, NULL, "unknown variable %s; did you mean %s?", word, n.name);
 	else if (n.least > 0)
 		eg_config_warn(l, NULL, "unknown variable %s", word);

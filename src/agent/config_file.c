@@ -75,6 +75,11 @@ static int open_file(struct eg_config_loader *l)
 		return refuse(l, -EINVAL, "is no regular file");
 	if (st.st_mode & S_IWOTH)
 		eg_config_warn(l, &at, "everybody may write to it; chmod o-w it");
+	if (st.st_uid != 0 && st.st_uid != geteuid())
+		eg_config_warn(
+			l, &at,
+			"belongs to user %u, who so decides what this program does; chown it",
+			(unsigned)st.st_uid);
 	return eg_take_fd(&fd);
 }
 
@@ -149,11 +154,15 @@ static void at_top(struct eg_config_loader *l, const struct eg_toml_entry *e,
 		   const struct eg_config_origin *at)
 {
 	const char *name = e->part[0];
-	const struct eg_config_key *k = &eg_config_keys[eg_config_nearest("", name)];
+	int near = eg_config_nearest("", name);
+	const struct eg_config_key *k = near < 0 ? NULL : &eg_config_keys[near];
 	unsigned d;
 	const char *section = nearest_section(name, &d);
 
-	if (is_section(name)) {
+	if (k == NULL) {
+		eg_config_mistake(l, at, "unknown %s '%s'",
+				  e->type == EG_TOML_TABLE ? "section" : "key", name);
+	} else if (is_section(name)) {
 		if (e->type != EG_TOML_TABLE)
 			eg_config_mistake(l, at, "%s is a section: write [%s]", name, name);
 	} else if (e->type == EG_TOML_TABLE || d < eg_edit_distance(name, k->name)) {
@@ -164,26 +173,42 @@ static void at_top(struct eg_config_loader *l, const struct eg_toml_entry *e,
 	}
 }
 
+static void unknown_key(struct eg_config_loader *l, const struct eg_config_origin *at,
+			const char *section, const char *name)
+{
+	int near = eg_config_nearest(section, name);
+	const struct eg_config_key *k = near < 0 ? NULL : &eg_config_keys[near];
+
+	if (k == NULL)
+		eg_config_mistake(l, at, "unknown key '%s' in [%s]", name, section);
+	else if (strcmp(section, k->section) == 0)
+		eg_config_mistake(l, at, "unknown key '%s' in [%s]; did you mean %s?", name,
+				  section, k->name);
+	else
+		eg_config_mistake(l, at, "unknown key '%s' in [%s]; did you mean %s in [%s]?", name,
+				  section, k->name, k->section);
+}
+
 static void in_section(struct eg_config_loader *l, const struct eg_toml_entry *e,
 		       struct eg_config_origin *at)
 {
 	const char *section = e->part[0], *name = e->part[1];
 	int key = eg_config_find(section, name);
 	struct eg_strbuf why = EG_STRBUF_INIT(1024);
+	bool octal;
 	int err;
 
 	if (key < 0) {
-		const struct eg_config_key *k = &eg_config_keys[eg_config_nearest(section, name)];
-
-		eg_config_mistake(l, at, "unknown key '%s' in [%s]; did you mean %s%s%s%s?", name,
-				  section, k->name, strcmp(section, k->section) ? " in [" : "",
-				  strcmp(section, k->section) ? k->section : "",
-				  strcmp(section, k->section) ? "]" : "");
+		unknown_key(l, at, section, name);
 		return;
 	}
-	at->line = e->value_line;
-	at->column = e->value_column;
-	err = eg_config_set(l->c, (unsigned)key, e->type, e->text, eg_config_home(l->env), &why);
+	if (e->type != EG_TOML_TABLE) { /* which begins at its '[' */
+		at->line = e->value_line;
+		at->column = e->value_column;
+	}
+	octal = eg_config_keys[key].type == EG_CONFIG_OCTAL;
+	err = eg_config_set(l->c, (unsigned)key, e->type, octal && e->octal ? e->octal : e->text,
+			    eg_config_home(l->env), &why);
 	if (err == 0)
 		l->c->origin[key] = *at;
 	else if (err == -EINVAL)
@@ -232,12 +257,28 @@ static int apply(struct eg_config_loader *l, const struct eg_toml *toml)
 	return l->error;
 }
 
-int eg_config_read_file(struct eg_config_loader *l, const char *named)
+int eg_config_read_text(struct eg_config_loader *l, const char *text, size_t n)
 {
+	struct eg_config_origin at = {.layer = EG_LAYER_FILE};
 	struct eg_toml_error error = {0};
 	struct eg_toml *toml = NULL;
+	int err = eg_toml_parse(text, n, &toml, &error);
+
+	if (err == -EINVAL) {
+		at.line = error.line;
+		at.column = error.column;
+		eg_config_mistake(l, &at, "%s", error.message);
+	}
+	if (err < 0)
+		return err;
+	err = apply(l, toml);
+	eg_toml_free(toml);
+	return err;
+}
+
+int eg_config_read_file(struct eg_config_loader *l, const char *named)
+{
 	eg_autofree char *text = NULL;
-	struct eg_config_origin at = {.layer = EG_LAYER_FILE};
 	size_t len = 0;
 	int err = 1;
 
@@ -257,15 +298,5 @@ int eg_config_read_file(struct eg_config_loader *l, const char *named)
 		if (err < 0)
 			return err;
 	}
-	err = eg_toml_parse(text, len, &toml, &error);
-	if (err == -EINVAL) {
-		at.line = error.line;
-		at.column = error.column;
-		eg_config_mistake(l, &at, "%s", error.message);
-	}
-	if (err < 0)
-		return err;
-	err = apply(l, toml);
-	eg_toml_free(toml);
-	return err;
+	return eg_config_read_text(l, text, len);
 }

@@ -6,7 +6,7 @@
 #include "agent/config_keys.h"
 #include "agent/toml.h"
 
-#define EG_CONFIG_MISTAKES_MAX 20 /* told one by one */
+#define EG_CONFIG_MISTAKES_MAX 20 /* told one by one; as many warnings */
 
 enum eg_config_layer { EG_LAYER_DEFAULT, EG_LAYER_FILE, EG_LAYER_ENV, EG_LAYER_FLAG };
 
@@ -31,9 +31,15 @@ struct eg_config_loader {
 	const char *const *env;
 	const char *file;		  /* being read, for messages */
 	struct eg_strbuf *why, *warnings; /* may be NULL */
-	unsigned mistakes;
+	unsigned mistakes, warned;
 	int error; /* other than mistakes: -ENOMEM */
 };
+
+/* eg_config_load() of a text that stands for the file. */
+int eg_config_load_text(const char *text, size_t n, const char *const *env,
+			const struct eg_config_flag *flags, size_t n_flags,
+			struct eg_config_source **ret, struct eg_strbuf *why,
+			struct eg_strbuf *warnings) EG_MUST_CHECK;
 
 /* A line of why: where, what. */
 void eg_config_mistake(struct eg_config_loader *l, const struct eg_config_origin *at,
@@ -70,6 +76,7 @@ bool eg_config_is_secret(const char *name);
 
 /* The layers, weakest first, then what must fit together. */
 int eg_config_read_file(struct eg_config_loader *l, const char *named) EG_MUST_CHECK;
+int eg_config_read_text(struct eg_config_loader *l, const char *text, size_t n) EG_MUST_CHECK;
 void eg_config_read_env(struct eg_config_loader *l);
 void eg_config_read_flags(struct eg_config_loader *l, const struct eg_config_flag *flags, size_t n);
 void eg_config_check(struct eg_config_loader *l);

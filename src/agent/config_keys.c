@@ -48,11 +48,12 @@ int eg_config_find(const char *section, const char *name)
 }
 
 /* A key in the wrong section is nearer than another key in the right one. */
-unsigned eg_config_nearest(const char *section, const char *name)
+int eg_config_nearest(const char *section, const char *name)
 {
-	unsigned best = 0, least = UINT32_MAX;
+	unsigned least = 2 * 255; /* what too long words are apart */
+	int best = -ENOENT;
 
-	for (unsigned i = 0; i < EG_CONFIG_N_KEYS; i++) {
+	for (int i = 0; i < EG_CONFIG_N_KEYS; i++) {
 		const struct eg_config_key *k = &eg_config_keys[i];
 		unsigned d =
 			2 * eg_edit_distance(name, k->name) + (strcmp(section, k->section) != 0);

@@ -106,9 +106,9 @@ enum {
 	  EG_CONFIG_RESTART, "SECONDS",                                                            \
 	  "Up to so many seconds between two readings, 1 to 3600, power is interpolated; above, "  \
 	  "the last reading is held. Default 10; two intervals if that is more.")                  \
-	K(energy, hold_max, DURATION, energy.hold_max_ns, "60s", "0s", "3600s",                    \
+	K(energy, hold_max, DURATION, energy.hold_max_ns, "60s", "0s", "1h",                       \
 	  EG_CONFIG_RESTART | EG_CONFIG_BARE, "TIME",                                              \
-	  "How long the last reading of a lost sensor is held, 0s to 3600s, also as a number of "  \
+	  "How long the last reading of a lost sensor is held, 0s to 1h, also as a number of "     \
 	  "seconds; default 60s. Held energy is labelled estimated; beyond it there is a gap.")    \
 	F(energy, backend, TEXT, energy.backend, "auto", "", "1000", EG_CONFIG_RESTART, "LIST",    \
 	  "Use only these drivers, channels or components: a comma-separated list such as "        \
@@ -211,8 +211,8 @@ extern const struct eg_config_section eg_config_sections[]; /* ends with name NU
 
 /* Index of a key, -ENOENT. */
 int eg_config_find(const char *section, const char *name) EG_MUST_CHECK;
-/* Index of the key that is nearest to what was written. */
-unsigned eg_config_nearest(const char *section, const char *name);
+/* Index of the key that is nearest to what was written; -ENOENT for what no key is like. */
+int eg_config_nearest(const char *section, const char *name) EG_MUST_CHECK;
 /* "ERGON_ENERGY_CURRENCY". */
 void eg_config_env_name(const char *section, const char *name, char ret[EG_CONFIG_NAME_MAX]);
 /* A variable's name -> the key it sets. negated: of a bool, by being there. */

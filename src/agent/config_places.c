@@ -60,6 +60,25 @@ static bool find_run_dir(const struct eg_config *c, const char *const *env, bool
 	return put_base(dst, eg_config_getenv(env, "XDG_RUNTIME_DIR"), "/ergon");
 }
 
+/* Would one file replace another? */
+static bool clash(const struct eg_places *p, const char *textfile, struct eg_strbuf *why)
+{
+	const struct {
+		const char *name, *path;
+	} file[] = {{"the socket", p->socket},
+		    {"the energy page", p->page},
+		    {"http.textfile", textfile}};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(file); i++)
+		for (size_t j = 0; j < i; j++)
+			if (file[i].path[0] && strcmp(file[i].path, file[j].path) == 0) {
+				eg_strbuf_printf(why, "%s and %s are the same file, %s",
+						 file[j].name, file[i].name, file[i].path);
+				return true;
+			}
+	return false;
+}
+
 int eg_config_places(const struct eg_config *c, const char *const *env, bool is_root,
 		     struct eg_places *ret, struct eg_strbuf *why)
 {
@@ -81,13 +100,13 @@ int eg_config_places(const struct eg_config *c, const char *const *env, bool is_
 	if (c->socket.path[0] && strcmp(c->socket.path, "off") != 0)
 		fits = put(p.socket, c->socket.path, strlen(c->socket.path), "");
 	else if (!c->socket.path[0] && have_run)
-		fits = put_base(p.socket, p.run_dir, "/ergon.sock");
+		fits = put(p.socket, p.run_dir, strlen(p.run_dir), "/ergon.sock");
 	if (c->page.enabled && c->page.path[0])
 		fits = put(p.page, c->page.path, strlen(c->page.path), "") && fits;
 	else if (c->page.enabled && have_run)
-		fits = put_base(p.page, p.run_dir, "/energy") && fits;
+		fits = put(p.page, p.run_dir, strlen(p.run_dir), "/energy") && fits;
 	if (!fits) {
-		eg_strbuf_puts(why, "agent.run_dir is too long");
+		eg_strbuf_puts(why, "the path of the socket or of the energy page is too long");
 		return -ENAMETOOLONG;
 	}
 	/* A limit of the kernel: unix(7). */
@@ -98,6 +117,8 @@ int eg_config_places(const struct eg_config *c, const char *const *env, bool is_
 				 p.socket, sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
 		return -ENAMETOOLONG;
 	}
+	if (clash(&p, c->http.textfile, why))
+		return -EINVAL;
 	*ret = p;
 	return 0;
 }

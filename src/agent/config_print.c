@@ -17,8 +17,10 @@ static void put_source(const struct eg_config_source *c, const struct eg_config_
 	case EG_LAYER_DEFAULT:
 		eg_strbuf_puts(out, "default");
 		break;
-	case EG_LAYER_FILE:
-		eg_strbuf_printf(out, "%s:%u", c->file, at->line);
+	case EG_LAYER_FILE: /* in a comment: one line, whatever the file is called */
+		for (const char *p = c->file; *p; p++)
+			eg_strbuf_putc(out, (unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p);
+		eg_strbuf_printf(out, ":%u", at->line);
 		break;
 	case EG_LAYER_ENV:
 	case EG_LAYER_FLAG:

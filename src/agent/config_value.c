@@ -321,7 +321,7 @@ static int set_price(struct eg_config_source *c, const char *value, struct eg_st
 	if (v < 0)
 		return refuse(k, value, "is negative", why);
 	c->cfg.energy.has_price = true;
-	c->cfg.energy.price_per_kwh = v;
+	c->cfg.energy.price_per_kwh = v == 0 ? 0 : v; /* not -0 */
 	return 0;
 }
 

@@ -14,6 +14,7 @@
 #include "codec/metrics.h"
 #include "core/view.h"
 #include "export/http.h"
+#include "host/stats.h"
 #include "store/store.h"
 
 enum { EG_AGENT_ATTRIBUTES_MAX = 1024 };
@@ -21,6 +22,7 @@ enum { EG_AGENT_ATTRIBUTES_MAX = 1024 };
 struct eg_self;	    /* self.c: what the agent costs */
 struct eg_watch;    /* watch.c: one log line for each change of state */
 struct eg_textfile; /* textfile.c */
+struct eg_devices;  /* devices.c */
 
 struct agent {
 	const struct eg_agent_start *start;
@@ -52,8 +54,8 @@ struct agent {
 	struct eg_self *self;
 	struct eg_watch *watch;
 	struct eg_textfile *textfile;
-	struct eg_attribute *attribute; /* read at the start, and again now and then */
-	size_t n_attributes;
+	struct eg_devices *devices;
+	struct eg_stats *stats; /* of the machine, for the all-smi rows; NULL: not asked for */
 	gid_t socket_gid;
 	char host[256];
 
@@ -93,6 +95,13 @@ int eg_watch_new(const struct eg_view *v, struct eg_watch **ret) EG_MUST_CHECK;
 struct eg_watch *eg_watch_free(struct eg_watch *w);
 void eg_watch_look(struct eg_watch *w, const struct eg_view *v, struct eg_meter *m);
 void eg_watch_store(struct eg_watch *w, struct eg_store *s);
+
+/* devices.c */
+int eg_devices_new(struct eg_meter *m, struct eg_devices **ret) EG_MUST_CHECK;
+/* False: a driver hangs, and the meter must be left behind. Takes NULL. */
+bool eg_devices_free(struct eg_devices *d);
+/* The newest complete reading; the loop's until it asks again. */
+struct eg_device_facts eg_devices_get(struct eg_devices *d);
 
 /* textfile.c: writes /metrics for node_exporter's collector, on a thread of its own. */
 int eg_textfile_new(const char *path, struct eg_textfile **ret) EG_MUST_CHECK;

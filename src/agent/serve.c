@@ -50,6 +50,15 @@ static void refresh_facts(struct agent *a)
 	f->log_damaged_records = eg_store_report(a->store)->log_damaged;
 }
 
+/* Facts of the machine for the rows that all-smi shows; world-readable files, so rights do not matter. */
+static int open_stats(struct agent *a)
+{
+	struct eg_cpu cpu;
+	int r = eg_cpu_read(&a->env, &cpu);
+
+	return eg_stats_open(&a->env, r == 0 ? &cpu : NULL, &a->stats);
+}
+
 int eg_agent_metrics(struct agent *a, const struct eg_view *v, enum eg_metrics_format format)
 {
 	struct eg_metrics_options opt = {.format = format,
@@ -58,11 +67,17 @@ int eg_agent_metrics(struct agent *a, const struct eg_view *v, enum eg_metrics_f
 					 .node_exporter = a->cfg->compat.node_exporter,
 					 .dcgm = a->cfg->compat.dcgm,
 					 .estimates = a->cfg->compat.estimates};
-	struct eg_device_facts devices = {.n = a->n_attributes, .attribute = a->attribute};
+	struct eg_device_facts devices = eg_devices_get(a->devices);
+	struct eg_host_facts host;
 
 	refresh_facts(a);
+	if (opt.all_smi_rows && !a->stats)
+		(void)!open_stats(a);
+	if (opt.all_smi_rows && a->stats)
+		eg_stats_read(a->stats, &host);
 	eg_strbuf_reset(&a->body);
-	return eg_metrics_write(a->metrics, &opt, v, &a->facts, &devices, NULL,
+	return eg_metrics_write(a->metrics, &opt, v, &a->facts, &devices,
+				opt.all_smi_rows && a->stats ? &host : NULL,
 				eg_clock_ns(&a->env.clock), &a->body);
 }
 

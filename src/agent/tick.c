@@ -56,7 +56,6 @@ int eg_agent_first_sample(struct agent *a)
 	if (r < 0)
 		return r;
 	publish(a);
-	renew_coarse(a);
 	return 0;
 }
 

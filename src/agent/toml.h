@@ -17,7 +17,7 @@
 
 enum eg_toml_type {
 	EG_TOML_TEXT,
-	EG_TOML_INTEGER, /* decimal, or "0o" and octal digits where it was written so */
+	EG_TOML_INTEGER,
 	EG_TOML_REAL,
 	EG_TOML_BOOL,
 	EG_TOML_DATE,
@@ -29,8 +29,9 @@ struct eg_toml_entry {
 	const char *part[EG_TOML_DEPTH]; /* of the key, without quotes; never holds a NUL */
 	unsigned depth;			 /* parts */
 	enum eg_toml_type type;
-	const char *text;		   /* the value; "" for dates, arrays, tables */
-	unsigned line, column;		   /* of the key, from 1, in characters */
+	const char *text;      /* the value, integers in decimal; "" for dates, arrays, tables */
+	const char *octal;     /* an integer that was written so, "0o660"; else NULL */
+	unsigned line, column; /* of the key, from 1, in characters */
 	unsigned value_line, value_column; /* of the value */
 };
 

@@ -165,7 +165,7 @@ static void put_time(struct line *l)
 {
 	struct timespec ts;
 	unsigned long days, era, doe, yoe, doy, mp, second;
-	char text[64];
+	char text[128];
 
 	clock_gettime(CLOCK_REALTIME, &ts);
 	days = (unsigned long)ts.tv_sec / 86400 + 719468; /* since 0000-03-01 */

@@ -55,9 +55,13 @@ static int become_agent(const char *verb, char **words)
 			eg_say("%s: cannot start %s: %s", verb, paths[i], eg_errno_text(err));
 	}
 	free(argv);
-	if (err == -ENOENT)
-		eg_say("%s: this build has no agent: install libmicrohttpd-dev, libjansson-dev, "
-		       "libtomlplusplus-dev, zlib1g-dev, libcrypt-dev and g++, and build again",
+	if (err == -ENOENT && EG_AGENT_LACKS[0])
+		eg_say("%s: this build has no agent, for want of " EG_AGENT_LACKS
+		       "; install that and build again",
+		       verb);
+	else if (err == -ENOENT)
+		eg_say("%s: " NAME " is neither beside this program nor in " EG_LIBEXECDIR
+		       "; install Ergon again",
 		       verb);
 	return EG_EXIT_FAILURE;
 }

@@ -2,6 +2,7 @@
 /* See configure.h. */
 #include "cli/configure.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "cli/out.h"
@@ -45,7 +46,7 @@ int eg_configure(const struct eg_args *args, const char *file, struct eg_config_
 		eg_say("cannot read the configuration: %s", eg_errno_text(err));
 	eg_strbuf_free(&why);
 	eg_strbuf_free(&own);
-	return err < 0 ? EG_EXIT_USAGE : 0;
+	return err == 0 ? 0 : err == -ENOMEM ? EG_EXIT_FAILURE : EG_EXIT_USAGE;
 }
 
 int eg_configure_places(const struct eg_config_source *c, struct eg_places *ret)

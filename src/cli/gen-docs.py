@@ -19,6 +19,8 @@ def documents(ergon):
     for verb in verbs:
         docs[f"man/ergon-{verb}.1"] = text("man", verb)
     docs["docs/metrics.md"] = text("metrics")
+    docs["docs/config.md"] = text("config")
+    docs["man/ergon.toml.5"] = text("man-config")
     return docs
 
 

@@ -373,8 +373,9 @@ const struct eg_cli_verb eg_cli_verbs[] = {
 	 .run = eg_verb_version},
 	{.name = "docs",
 	 .summary = "write the man pages, completions and reference from the tables",
-	 .usage = "man [VERB] | bash | zsh | markdown | metrics",
-	 .about = "Writes documentation made from the tables of verbs, options and metrics.",
+	 .usage = "man [VERB] | bash | zsh | markdown | metrics | config | man-config",
+	 .about = "Writes documentation made from the tables of verbs, options, metrics and "
+		  "keys.",
 	 .groups = plain_groups,
 	 .run = eg_verb_docs,
 	 .max_rest = 2,

@@ -62,8 +62,8 @@ static int print(const struct eg_args *args)
 		return code;
 	eg_config_print(c, args->json, &text);
 	eg_config_free(c);
-	code = args->json ? eg_out_stdout(&text, NULL) :
-			    eg_out_text(&text, eg_locale_is_ascii(), NULL);
+	/* Both are UTF-8 whatever the locale, for they are read back. */
+	code = args->json ? eg_out_stdout(&text, NULL) : eg_out_text(&text, false, NULL);
 	eg_strbuf_free(&text);
 	return code;
 }
@@ -73,12 +73,17 @@ static int validate(const struct eg_args *args)
 	const char *file = args->n_rest > 1 ? args->rest[1] : args->config;
 	struct eg_strbuf text = EG_STRBUF_INIT(TEXT_MAX);
 	struct eg_config_source *c;
-	int code = eg_configure(args, file, &c, NULL);
+	int code;
 
+	if (args->n_rest > 1 && args->config != NULL) {
+		eg_say("config validate: FILE and --config exclude each other");
+		return EG_EXIT_USAGE;
+	}
+	code = eg_configure(args, file, &c, NULL);
 	if (code != 0)
 		return code;
 	file = eg_config_get(c)->file;
-	eg_strbuf_printf(&text, "%s: ok\n", file[0] ? file : "no file, all defaults");
+	eg_strbuf_printf(&text, "%s: ok\n", file[0] ? file : "no file");
 	eg_config_free(c);
 	code = eg_out_text(&text, eg_locale_is_ascii(), NULL);
 	eg_strbuf_free(&text);

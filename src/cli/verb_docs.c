@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `ergon docs`: writes the man pages, the completions and docs/cli.md from the tables of options.c,
- * and docs/metrics.md from that of the metrics. The results are kept in the source tree; a test
- * compares them with what this writes.
+ * docs/metrics.md from that of the metrics, and what is told of the configuration from its keys
+ * (docs_config.c). The results are kept in the source tree; a test compares them with what this
+ * writes.
  */
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/docs.h"
 #include "cli/help.h"
 #include "cli/out.h"
 #include "codec/metrics.h"
 
 #define TEXT_MAX (1u << 20)
-#define DATE	 "2026-11-21" /* of the last change of the tables; man(7) wants one */
 
 static const char about_program[] =
 	"Ergon measures energy: how many joules a machine used, measured how, and where the figure "
@@ -26,7 +27,7 @@ static const char about_program[] =
 #define ROFF_COLUMNS 72
 
 /* Text with roff's own characters made plain, in lines of source that editors and lint like. */
-static void roff(struct eg_strbuf *out, const char *s, size_t n)
+static void roff_n(struct eg_strbuf *out, const char *s, size_t n)
 {
 	bool line_start = true;
 	size_t start = out->len;
@@ -56,9 +57,9 @@ static void roff(struct eg_strbuf *out, const char *s, size_t n)
 	}
 }
 
-static void roff_text(struct eg_strbuf *out, const char *s)
+void eg_docs_roff(struct eg_strbuf *out, const char *s)
 {
-	roff(out, s, strlen(s));
+	roff_n(out, s, strlen(s));
 }
 
 /* Paragraphs separated by empty lines. */
@@ -67,7 +68,7 @@ static void roff_paragraphs(struct eg_strbuf *out, const char *s)
 	for (;;) {
 		const char *end = strstr(s, "\n\n");
 
-		roff(out, s, end ? (size_t)(end - s) : strlen(s));
+		roff_n(out, s, end ? (size_t)(end - s) : strlen(s));
 		eg_strbuf_putc(out, '\n');
 		if (end == NULL)
 			return;
@@ -82,10 +83,10 @@ static void man_head(struct eg_strbuf *out, const char *title, const char *name,
 	eg_strbuf_puts(out, ".\\\" Written by `ergon docs man` from src/cli/options.c.\n.TH ");
 	for (const char *p = title; *p; p++)
 		eg_strbuf_putc(out, *p >= 'a' && *p <= 'z' ? (char)(*p - 32) : *p);
-	eg_strbuf_puts(out, " 1 " DATE " Ergon\n.SH NAME\n");
-	roff_text(out, name);
+	eg_strbuf_puts(out, " 1 " EG_DOCS_DATE " Ergon\n.SH NAME\n");
+	eg_docs_roff(out, name);
 	eg_strbuf_puts(out, " \\- ");
-	roff_text(out, summary);
+	eg_docs_roff(out, summary);
 	eg_strbuf_putc(out, '\n');
 }
 
@@ -95,15 +96,15 @@ static void man_option(struct eg_strbuf *out, const struct eg_cli_option *o)
 	if (o->letter)
 		eg_strbuf_printf(out, "\\fB\\-%c\\fR, ", o->letter);
 	eg_strbuf_puts(out, "\\fB\\-\\-");
-	roff_text(out, o->name);
+	eg_docs_roff(out, o->name);
 	eg_strbuf_puts(out, "\\fR");
 	if (o->value != NULL) {
 		eg_strbuf_puts(out, " \\fI");
-		roff_text(out, o->value);
+		eg_docs_roff(out, o->value);
 		eg_strbuf_puts(out, "\\fR");
 	}
 	eg_strbuf_putc(out, '\n');
-	roff_text(out, o->help);
+	eg_docs_roff(out, o->help);
 	eg_strbuf_putc(out, '\n');
 }
 
@@ -112,7 +113,7 @@ static void man_exits(struct eg_strbuf *out)
 	eg_strbuf_puts(out, ".SH EXIT STATUS\n");
 #define X(number, text)                                   \
 	eg_strbuf_puts(out, ".TP\n\\fB" number "\\fR\n"); \
-	roff_text(out, text);                             \
+	eg_docs_roff(out, text);                          \
 	eg_strbuf_putc(out, '\n');
 	EG_EXITS(X)
 #undef X
@@ -139,7 +140,7 @@ static void man_verb(struct eg_strbuf *out, const struct eg_cli_verb *v)
 	snprintf(title, sizeof(title), "ergon-%s", v->name);
 	man_head(out, title, title, v->summary);
 	eg_strbuf_printf(out, ".SH SYNOPSIS\n\\fBergon %s\\fR%s", v->name, v->usage[0] ? " " : "");
-	roff_text(out, v->usage);
+	eg_docs_roff(out, v->usage);
 	eg_strbuf_puts(out, "\n.SH DESCRIPTION\n");
 	roff_paragraphs(out, v->about);
 	eg_strbuf_puts(out, ".SH OPTIONS\n");
@@ -153,9 +154,9 @@ static void man_verb(struct eg_strbuf *out, const struct eg_cli_verb *v)
 		size_t n = strcspn(p, "\t"), m = strcspn(p + n + 1, "\n");
 
 		eg_strbuf_puts(out, ".TP\n\\fB");
-		roff(out, p, n);
+		roff_n(out, p, n);
 		eg_strbuf_puts(out, "\\fR\n");
-		roff(out, p + n + 1, m);
+		roff_n(out, p + n + 1, m);
 		eg_strbuf_putc(out, '\n');
 		p += n + m + 2;
 	}
@@ -173,7 +174,7 @@ static void man_program(struct eg_strbuf *out)
 		if (v->hidden)
 			continue;
 		eg_strbuf_printf(out, ".TP\n\\fB%s\\fR\n", v->name);
-		roff_text(out, v->summary);
+		eg_docs_roff(out, v->summary);
 		eg_strbuf_putc(out, '\n');
 	}
 	man_exits(out);
@@ -367,7 +368,7 @@ static void zsh(struct eg_strbuf *out)
 
 /* ---- Markdown ---- */
 
-static void md_cell(struct eg_strbuf *out, const char *s)
+void eg_docs_md_cell(struct eg_strbuf *out, const char *s)
 {
 	for (; *s; s++) {
 		if (*s == '|' || *s == '*' || *s == '<')
@@ -391,7 +392,7 @@ static void md_verb(struct eg_strbuf *out, const struct eg_cli_verb *v)
 			eg_strbuf_printf(out, "-%c, ", o->letter);
 		eg_strbuf_printf(out, "--%s%s%s` | ", o->name, o->value ? " " : "",
 				 o->value ? o->value : "");
-		md_cell(out, o->help);
+		eg_docs_md_cell(out, o->help);
 		eg_strbuf_puts(out, " |\n");
 	}
 	if (v->examples != NULL)
@@ -443,8 +444,12 @@ int eg_verb_docs(struct eg_args *args)
 		markdown(&out);
 	else if (strcmp(what, "metrics") == 0)
 		eg_metrics_write_docs(&out);
+	else if (strcmp(what, "config") == 0)
+		eg_docs_config_markdown(&out);
+	else if (strcmp(what, "man-config") == 0)
+		eg_docs_config_man(&out);
 	else {
-		eg_say("docs: give man, man VERB, bash, zsh, markdown or metrics");
+		eg_say("docs: give man, man VERB, bash, zsh, markdown, metrics, config or man-config");
 		return EG_EXIT_USAGE;
 	}
 	code = eg_out_stdout(&out, NULL);

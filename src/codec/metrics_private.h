@@ -59,7 +59,7 @@ struct eg_smi_item {
 /* A zone of node_exporter. Its name makes the family. */
 struct eg_rapl_item {
 	struct eg_expo_family family;
-	char name[80], help[96], path[EG_CHANNEL_NAME_MAX];
+	char name[96], help[96], path[EG_CHANNEL_NAME_MAX];
 	char zone[64];
 	unsigned index;
 	size_t channel;

@@ -3,9 +3,11 @@
 #include "codec/money.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/util.h"
+#include "codec/number.h"
 
 double eg_money_kwh(uint64_t uj)
 {
@@ -31,4 +33,20 @@ unsigned eg_money_decimals(const char *currency)
 		if (strcmp(odd[i].code, currency) == 0)
 			return odd[i].decimals;
 	return 2;
+}
+
+void eg_money_text(char buf[EG_MONEY_TEXT_MAX], double cost, const char *currency)
+{
+	static const struct {
+		char code[4], sign[4];
+	} signs[] = {{"USD", "$"}, {"EUR", "€"}, {"GBP", "£"}, {"JPY", "¥"}, {"KRW", "₩"}};
+	char number[EG_NUMBER_MAX];
+
+	eg_number_fixed(number, cost, eg_money_decimals(currency));
+	for (size_t i = 0; i < EG_ARRAY_SIZE(signs); i++)
+		if (strcmp(signs[i].code, currency) == 0) {
+			snprintf(buf, EG_MONEY_TEXT_MAX, "%s%s", signs[i].sign, number);
+			return;
+		}
+	snprintf(buf, EG_MONEY_TEXT_MAX, "%s%s%.40s", number, *currency ? " " : "", currency);
 }

@@ -14,5 +14,8 @@ double eg_money_kwh(uint64_t uj);
 double eg_money_cost(uint64_t uj, double price_per_kwh);
 /* Decimals of an amount in a currency, by its ISO 4217 code: JPY 0, USD 2, KWD 3; 2 where unknown. */
 unsigned eg_money_decimals(const char *currency);
+/* "$0.39", "€1.20", "¥28", "1.23 CHF"; the number alone where the currency is "". */
+#define EG_MONEY_TEXT_MAX 96
+void eg_money_text(char buf[EG_MONEY_TEXT_MAX], double cost, const char *currency);
 
 #endif

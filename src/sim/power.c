@@ -43,8 +43,9 @@ static eg_fj sine_fj(uint64_t amplitude_uw, uint64_t period_ns, uint64_t t_ns)
 {
 	long double turn = (long double)(t_ns % period_ns) / (long double)period_ns;
 
-	return (eg_fj)llrintl((long double)amplitude_uw * (long double)period_ns / TWO_PI *
-			      (1.0L - cosl(TWO_PI * turn)));
+	/* Not llrintl(): a slow sine of a server swings by more femtojoules than 64 bits hold. */
+	return (eg_fj)rintl((long double)amplitude_uw * (long double)period_ns / TWO_PI *
+			    (1.0L - cosl(TWO_PI * turn)));
 }
 
 static eg_fj steps_fj(const struct eg_power *p, uint64_t t_ns)

@@ -181,7 +181,7 @@ class Agent:
     """The shipped agent on a simulated machine, in its own state and run directories."""
 
     def __init__(self, place, sim=None, *words, ready=True, env=None, config=None, state="state",
-                 listen="127.0.0.1:0", user=None):
+                 listen="127.0.0.1:0", user=None, group=None):
         self.place = place
         self.state = place.path(state)
         self.socket = place.path("run", "ergon.sock")
@@ -199,13 +199,16 @@ class Agent:
                 self.words += ["--clock", sim.clock]
         self.words += list(words)
         self.env = dict(os.environ, ERGON_AGENT_RUN_DIR=place.path("run"), **(env or {}))
+        # Who gave up his rights cannot look for leaks: that takes ptrace.
+        self.env.setdefault("ASAN_OPTIONS", "detect_leaks=0")
         for name in ("NOTIFY_SOCKET", "JOURNAL_STREAM", "WATCHDOG_USEC", "STATE_DIRECTORY",
                      "RUNTIME_DIRECTORY"):
             if not env or name not in env:
                 self.env.pop(name, None)
         self.log_path = place.path(f"log-{len(os.listdir(place.dir))}")
         self.log_file = open(self.log_path, "wb")
-        self.process = subprocess.Popen(self.words, stderr=self.log_file, env=self.env, user=user)
+        self.process = subprocess.Popen(self.words, stderr=self.log_file, env=self.env, user=user,
+                                        group=group, extra_groups=[] if group else None)
         self.url = None
         if ready:
             self.wait_ready()

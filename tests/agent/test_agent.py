@@ -103,7 +103,7 @@ def test_reload():
         with open(agent.config, "w") as f:
             f.write("[compat]\nal_smi = true\n")
         agent.reload()
-        until("the refusal", lambda: "not reloaded" in agent.log())
+        until("the refusal", lambda: "al_smi" in agent.log())
         assert "2:1" in agent.log() and "all_smi" in agent.log().split("not reloaded")[1], agent.log()
         assert "node_rapl_package_joules_total" in agent.get("/metrics").text
         with open(agent.config, "w") as f:
@@ -216,6 +216,37 @@ def test_absent_device_keeps_its_total():
         sim.time.sleep(5)
         assert agent.totals()[chassis] > before
         agent.stop()
+
+
+def test_reboot():
+    """Totals go on in the next boot, after a stop in order; after none, with a new start and a gap."""
+    text = MACHINE.replace("cpus = 2", "cpus = 2\nevent = 60s reboot")
+    for clean in (True, False):
+        with Place() as place:
+            sim = place.add(Sim(place, text, clock=True))
+            agent = place.add(Agent(place, sim))
+            sim.time.sleep(50)
+            before, started = agent.totals()[CPU], created(agent)
+            agent.stop() if clean else agent.kill()
+            sim.time.sleep(30)
+            agent = place.add(Agent(place, sim))
+            sim.time.sleep(5)
+            m = agent.metrics(local=True)
+            gap = max(v for (name, labels), v in m.items()
+                      if name == "ergon_gap_seconds_total" and ("channel", "package-0") in labels)
+            after = agent.totals()[CPU]
+            print(f"# {'stop' if clean else 'kill'}, reboot: {before:.3f} J, then {after:.3f} J, gap {gap:.1f} s")
+            assert before <= after <= before + 100 * 5.1, "nothing is invented for the time between"
+            assert 29 <= gap <= 31
+            lost = "without a stop" in agent.log()
+            assert lost == (not clean), agent.log()
+            assert (created(agent) > started) == (not clean)
+            agent.stop()
+
+
+def created(agent):
+    om = agent.local("/metrics", headers={"Accept": "application/openmetrics-text"}).text
+    return float(re.search(r'ergon_energy_joules_created\{device="cpu-0",component="package".*\} (\S+)', om)[1])
 
 
 def test_no_sensor():

@@ -33,20 +33,20 @@ def test_the_check_can_fail():
 
 
 def test_every_page_is_there_and_installed():
-    pages = {os.path.basename(p) for p in glob.glob(SOURCE + "/man/*.1")}
-    equal(pages, {"ergon.1"} | {f"ergon-{v}.1" for v in VERBS})
-    listed = set(re.findall(r"'([^']+\.1)'", open(SOURCE + "/man/meson.build").read()))
+    pages = {os.path.basename(p) for p in glob.glob(SOURCE + "/man/*.[15]")}
+    equal(pages, {"ergon.1", "ergon.toml.5"} | {f"ergon-{v}.1" for v in VERBS})
+    listed = set(re.findall(r"'([^']+\.[15])'", open(SOURCE + "/man/meson.build").read()))
     equal(listed, pages)
 
 
 def test_mandoc_finds_nothing():
     if not shutil.which("mandoc"):
         raise Skip("mandoc is not installed")
-    for page in glob.glob(SOURCE + "/man/*.1"):
+    for page in glob.glob(SOURCE + "/man/*.[15]"):
         r = subprocess.run(["mandoc", "-Tlint", page], capture_output=True, text=True)
         equal((r.returncode, r.stdout), (0, ""))
         r = subprocess.run(["mandoc", "-Tascii", page], capture_output=True, text=True)
-        contains(re.sub(".\b", "", r.stdout), "EXIT STATUS" if "ergon" in page else "")
+        contains(re.sub(".\b", "", r.stdout), "EXIT STATUS" if page.endswith("1") else "ERGON_SECTION_KEY")
 
 
 def completed(line):

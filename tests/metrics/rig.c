@@ -314,8 +314,7 @@ struct rig *rig_hostile(void)
 		"comma,x=\"1\",y",
 		"caf\xc3\xa9",
 		"bad\xff\xfeutf8",
-		"bad\xfe\xff"
-		"utf8",
+		"other\xfe\xff utf8",
 		"",
 		"ends with \\",
 		"# HELP x y",

@@ -94,6 +94,16 @@ static void test_day(void **state)
 	assert_true(eg_power_energy_fj(&p, 0, 20 * S) == (eg_fj)3500 * EG_FJ_PER_J);
 }
 
+/* Half a period of a slow sine of a server: 400 W x 900 s + 2 x 100 W x 900 s / 2 pi. */
+static void test_slow_sine(void **state)
+{
+	struct eg_power p = parse("sine mean=400W amplitude=100W period=900s");
+
+	assert_true(fabsl(joules(&p, 0, 450 * S) - (180000 + 90000 / 3.14159265358979323846L)) <
+		    1e-6L);
+	assert_true(fabsl(joules(&p, 0, 900 * S) - 360000) < 1e-6L);
+}
+
 static void test_additive(void **state)
 {
 	for (size_t i = 0; i < EG_ARRAY_SIZE(functions); i++) {
@@ -170,9 +180,9 @@ static void test_bad(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_numeric),	 cmocka_unit_test(test_day),
-		cmocka_unit_test(test_additive), cmocka_unit_test(test_bounds),
-		cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_numeric),	  cmocka_unit_test(test_day),
+		cmocka_unit_test(test_slow_sine), cmocka_unit_test(test_additive),
+		cmocka_unit_test(test_bounds),	  cmocka_unit_test(test_bad),
 	};
 
 	return cmocka_run_group_tests_name("sim-power", tests, NULL, NULL);
