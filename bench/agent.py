@@ -241,11 +241,5 @@ class Agents:
             self.end_agent(p)
             t.end(node)
 
-    def ledger(self):
-        program = os.path.join(self.b.build, "bench/bench-store")
-        if not os.path.exists(program):
-            raise self.t.Absent("bench-store is not built")
-        print(self.t.output([program]))
-
     def parts(self):
-        return (self.beside_node_exporter, self.with_tls, self.at_rest, self.thousand_series, self.ledger)
+        return (self.beside_node_exporter, self.with_tls, self.at_rest, self.thousand_series)

@@ -455,9 +455,14 @@ static int verify(const struct eg_args *args, const char *place)
 	struct eg_strbuf out = EG_STRBUF_INIT(TEXT_MAX);
 	eg_autofree struct damage *d = calloc(1, sizeof(*d));
 	struct eg_state s;
-	int code = d != NULL ? read_steady_state(place, &s) : EG_EXIT_FAILURE, err;
 	bool damaged;
+	int code, err;
 
+	if (d == NULL) {
+		eg_say("ledger verify: %s", eg_errno_text(-ENOMEM));
+		return EG_EXIT_FAILURE;
+	}
+	code = read_steady_state(place, &s);
 	if (code != 0)
 		return code;
 	err = find_damage(&s, d);

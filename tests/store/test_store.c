@@ -56,6 +56,24 @@ static void test_T16_restart_goes_on(void **state)
 	rig_kill(s);
 }
 
+static void assert_same_account(const struct eg_account *a, const struct eg_account *b)
+{
+	struct eg_boot boot = eg_boot_parse(BOOT_A);
+	struct eg_numbers na = eg_account_numbers(a, NULL, &boot),
+			  nb = eg_account_numbers(b, NULL, &boot);
+	uint8_t x[EG_NUMBERS_BYTES], y[EG_NUMBERS_BYTES];
+
+	eg_numbers_encode(x, &na);
+	eg_numbers_encode(y, &nb);
+	assert_memory_equal(x, y, sizeof(x));
+	assert_string_equal(a->device, b->device);
+	assert_string_equal(a->channel, b->channel);
+	assert_int_equal(a->component, b->component);
+	assert_int_equal(a->provenance, b->provenance);
+	assert_int_equal(a->source, b->source);
+	assert_int_equal(a->boundary, b->boundary);
+}
+
 /* Every number of an account comes back, from either file alone. */
 static void test_whole_accounts_come_back(void **state)
 {
@@ -80,7 +98,7 @@ static void test_whole_accounts_come_back(void **state)
 		rig_remove(r, files[i]);
 		s = rig_start(r, BOOT_A, 1);
 		assert_int_equal(eg_store_accounts(s, &back), 1);
-		assert_memory_equal(back, &a, sizeof(a));
+		assert_same_account(back, &a);
 		rig_kill(s);
 		rig_empty(r);
 	}
