@@ -29,8 +29,9 @@ utilization = 0.3
     "[hwmon 1]\nname = board\n" + "".join(f"[hwmon 1 power{k}]\nlabel = rail{k}\npower = 10W\nupdate = 1s\n"
                                            for k in range(1, 4)))
 # Energy counters enough for a page of a thousand series.
-MANY = "[scenario]\ntitle = many\n[machine]\ncpus = 4\n[hwmon 0]\nname = many\n" + "".join(
-    f"[hwmon 0 energy{k}]\nlabel = channel {k}\npower = 10W\n" for k in range(1, 111))
+MANY = "[scenario]\ntitle = many\n[machine]\ncpus = 4\n" + "".join(
+    f"[hwmon {c}]\nname = many{c}\n" + "".join(f"[hwmon {c} energy{k}]\nlabel = channel {k}\npower = 10W\n"
+                                               for k in range(1, 29)) for c in range(4))
 
 
 class Agents:

@@ -69,6 +69,8 @@ void eg_http_wake(struct eg_http_client *c)
 		(void)epoll_ctl(c->listener->http->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL);
 	c->watched = c->suspended = false;
 	MHD_resume_connection(c->connection);
+	/* MHD_get_timeout() does not tell of it. */
+	c->listener->http->woken = true;
 }
 
 static void client_started(struct eg_http_listener *l, struct MHD_Connection *connection,
@@ -424,9 +426,12 @@ static uint64_t listener_timeout_ns(const struct eg_http_listener *l, uint64_t n
 
 uint64_t eg_http_timeout_ns(struct eg_http *h)
 {
-	uint64_t now_ns = eg_http_now_ns();
-	uint64_t timeout_ns = EG_MIN(listener_timeout_ns(&h->tcp, now_ns),
-				     listener_timeout_ns(&h->local, now_ns));
+	uint64_t now_ns = eg_http_now_ns(), timeout_ns;
+
+	if (h->woken)
+		return 0;
+	timeout_ns = EG_MIN(listener_timeout_ns(&h->tcp, now_ns),
+			    listener_timeout_ns(&h->local, now_ns));
 
 	if (h->sweep_ns != UINT64_MAX)
 		timeout_ns = EG_MIN(timeout_ns, h->sweep_ns > now_ns ? h->sweep_ns - now_ns : 0);
@@ -450,6 +455,8 @@ void eg_http_run(struct eg_http *h)
 	struct epoll_event events[EG_HTTP_EVENTS];
 	int n = epoll_wait(h->epoll_fd, events, EG_HTTP_EVENTS, 0);
 	uint64_t now_ns = eg_http_now_ns();
+
+	h->woken = false;
 
 	/* Nothing here frees a client; that happens in MHD_run() below. */
 	for (int i = 0; i < n; i++) {

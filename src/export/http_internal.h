@@ -89,6 +89,7 @@ struct eg_http {
 	void *arg;
 	unsigned max_clients;
 	uint64_t idle_ns;
+	bool woken;	   /* a client was resumed: its answer waits for the next run */
 	uint64_t sweep_ns; /* the earliest deadline of a client; UINT64_MAX none */
 	bool require_auth;
 	struct eg_auth *auth; /* NULL: none configured */
