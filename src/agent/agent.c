@@ -431,7 +431,7 @@ static int first_sample(struct agent *a, struct eg_strbuf *why)
 		return FAILURE;
 	}
 	eg_watch_look(a->watch, a->fine, a->meter);
-	eg_api_tick(a->api, a->fine, false);
+	eg_agent_tell_api(a);
 	return 0;
 }
 
@@ -535,13 +535,20 @@ static void take_signal(struct agent *a)
 	}
 }
 
-/* When something has to be done at the latest, on the interval clock. */
+/* When the next tick is due, on the interval clock: the interval's, or one in between. */
+static uint64_t tick_due(const struct agent *a)
+{
+	uint64_t guard = eg_meter_guard_ns(a->meter);
+	uint64_t due = EG_MIN(a->next_ns, eg_agent_coarse_due_ns(a));
+
+	return guard == UINT64_MAX ? due : EG_MIN(due, a->fine->t_ns + guard);
+}
+
+/* When something has to be done at the latest. */
 static uint64_t next_due(const struct agent *a)
 {
-	uint64_t guard = eg_meter_guard_ns(a->meter), due = a->next_ns;
+	uint64_t due = tick_due(a);
 
-	if (guard != UINT64_MAX)
-		due = EG_MIN(due, a->fine->t_ns + guard);
 	if (a->notify.watchdog_ns)
 		due = EG_MIN(due, a->alive_ns + a->notify.watchdog_ns / 2);
 	return due;
@@ -549,13 +556,13 @@ static uint64_t next_due(const struct agent *a)
 
 static void do_what_is_due(struct agent *a)
 {
-	uint64_t now = eg_clock_ns(&a->env.clock), guard = eg_meter_guard_ns(a->meter);
+	uint64_t now = eg_clock_ns(&a->env.clock);
 
 	if (a->notify.watchdog_ns && now >= a->alive_ns + a->notify.watchdog_ns / 2) {
 		eg_notify_send(&a->notify, "WATCHDOG=1");
 		a->alive_ns = now;
 	}
-	if (now < a->next_ns && (guard == UINT64_MAX || now < a->fine->t_ns + guard))
+	if (now < tick_due(a))
 		return;
 	eg_agent_tick(a);
 	if (now >= a->next_ns) {
@@ -609,10 +616,8 @@ static void loop(struct agent *a)
 		take_signal(a);
 		eg_http_run(a->http);
 		eg_api_run(a->api);
-		if (a->coarse_is_new) {
-			eg_api_tick(a->api, a->fine, true);
-			a->coarse_is_new = false;
-		}
+		if (a->coarse_is_new)
+			eg_agent_tell_api(a);
 		if (!a->stop)
 			do_what_is_due(a);
 	}

@@ -414,13 +414,21 @@ struct eg_api *eg_api_free(struct eg_api *api)
 	return NULL;
 }
 
-void eg_api_tick(struct eg_api *api, const struct eg_view *v, bool coarse)
+void eg_api_tick(struct eg_api *api, const struct eg_view *fine, const struct eg_view *coarse)
 {
-	if (coarse)
-		eg_api_wait_coarse(api, v);
-	eg_api_history_put(api, v); /* of itself no denser than the coarse interval */
-	eg_api_windows_expire(api, v, coarse);
-	eg_api_streams_tick(api, v, coarse);
+	if (coarse) {
+		eg_api_wait_coarse(api, coarse);
+		eg_api_history_put(api, coarse, true);
+	}
+	eg_api_history_put(api, fine, false);
+	eg_api_windows_expire(api, fine, coarse);
+	eg_api_streams_tick(api, fine, coarse);
+}
+
+bool eg_api_wants_coarse(const struct eg_api *api)
+{
+	return eg_api_waits_coarse(api) || eg_api_streams_want_coarse(api) ||
+	       eg_api_windows_want_coarse(api);
 }
 
 size_t eg_api_windows(const struct eg_api *api)

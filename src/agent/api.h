@@ -36,12 +36,15 @@ enum eg_access eg_api_access(const struct eg_api *api, const struct eg_http_requ
 /* Paths below /api/v1; answers every request it is given. */
 void eg_api_handle(struct eg_api *api, struct eg_http_request *req);
 /*
- * After each sample of the loop: history, streams, windows that wait for a coarse edge, expiry. coarse:
- * the view for coarse readers was renewed by this sample as well.
+ * After each sample of the loop: history, streams, windows that wait for a coarse edge, expiry. fine:
+ * the newest view. coarse: the one for coarse readers, where it was renewed since the last call
+ * (it may be older than fine by now); NULL: it was not.
  */
-void eg_api_tick(struct eg_api *api, const struct eg_view *v, bool coarse);
-/* Does somebody wait for the coarse view to be renewed (a window's edge, a stream)? */
+void eg_api_tick(struct eg_api *api, const struct eg_view *fine, const struct eg_view *coarse);
+/* Would somebody have the coarse view renewed by the next tick (a stream, a window that expires)? */
 bool eg_api_wants_coarse(const struct eg_api *api);
+/* Does a request wait for it: should it be renewed as soon as it may be? */
+bool eg_api_waits_coarse(const struct eg_api *api);
 /* A descriptor to wait for, readable when work done by the API's thread is to be answered; -1 none. */
 int eg_api_fd(const struct eg_api *api);
 void eg_api_run(struct eg_api *api);

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The last minutes: a ring of energy and power of every channel, one entry a coarse sample and at
- * least a second apart, so that nobody sees more in it than anybody may. All of it is allocated at
- * the start: 16 bytes a channel and 24 an entry, EG_API_HISTORY_BYTES at most. Where the time asked
- * for does not fit, entries lie further apart.
+ * The last minutes: a ring of energy and power of every channel, at least access.coarse_interval apart
+ * (less an eighth, for what timers let slip). All of it is allocated at the start: 16 bytes a channel
+ * and 32 an entry, EG_API_HISTORY_BYTES at most. Where the time asked for does not fit, entries lie
+ * further apart.
+ *
+ * Entries are made by ticks, and by renewals of the coarse view at moments that its readers choose. Who sees
+ * coarsely must not get two values closer together than his interval, wherever they come from; so a
+ * renewal takes the place of a tick's entry just before it, a tick just after one makes none, and a
+ * tick's entry is shown to him only when no renewal can come so close any more.
  */
 #include <errno.h>
 #include <string.h>
@@ -12,13 +17,15 @@
 
 struct moment {
 	uint64_t seq, t_ns, unix_ns;
+	bool coarse; /* of the view that coarse readers see */
 };
 struct cell {
 	uint64_t uj, uw; /* UINT64_MAX: not known */
 };
 
 struct eg_api_ring {
-	uint64_t step_ns; /* between two entries, at least */
+	uint64_t step_ns;   /* between two entries, at least */
+	uint64_t coarse_ns; /* of the last renewal; 0 none */
 	size_t size, n, next;
 	struct moment *moment;
 	struct cell *cell; /* size x channels */
@@ -65,18 +72,43 @@ static size_t at(const struct eg_api_ring *ring, size_t k)
 	return (ring->next + ring->size - ring->n + k) % ring->size;
 }
 
-void eg_api_history_put(struct eg_api *api, const struct eg_view *v)
+/* So soon after a moment that there may not be another? */
+static bool is_close(uint64_t t_ns, uint64_t since_ns, uint64_t step_ns)
 {
+	return t_ns + step_ns / 8 < since_ns + step_ns;
+}
+
+/* Does the sample become an entry? It may take the place of the last one. */
+static bool is_wanted(struct eg_api_ring *ring, const struct eg_view *v, bool coarse,
+		      uint64_t coarse_interval_ns)
+{
+	const struct moment *last = ring->n ? &ring->moment[at(ring, ring->n - 1)] : NULL;
+	bool after_coarse = ring->coarse_ns &&
+			    is_close(v->t_ns, ring->coarse_ns, coarse_interval_ns);
+
+	if (last && v->t_ns <= last->t_ns)
+		return false;
+	if (coarse)
+		ring->coarse_ns = v->t_ns;
+	else if (after_coarse)
+		return false;
+	if (coarse && last && !last->coarse && is_close(v->t_ns, last->t_ns, coarse_interval_ns)) {
+		ring->next = at(ring, ring->n - 1);
+		ring->n--;
+		return true;
+	}
+	return !last || !is_close(v->t_ns, last->t_ns, ring->step_ns);
+}
+
+void eg_api_history_put(struct eg_api *api, const struct eg_view *v, bool coarse)
+{
+	const struct eg_config *cfg = api->host.config(api->host.arg);
 	struct eg_api_ring *ring = api->ring;
 	struct cell *cell;
 
-	if (!ring)
+	if (!ring || !is_wanted(ring, v, coarse, cfg->access.coarse_interval_ns))
 		return;
-	/* A sample that comes a little early is not put off by a whole interval. */
-	if (ring->n &&
-	    v->t_ns + ring->step_ns / 8 < ring->moment[at(ring, ring->n - 1)].t_ns + ring->step_ns)
-		return;
-	ring->moment[ring->next] = (struct moment){v->seq, v->t_ns, v->unix_ns};
+	ring->moment[ring->next] = (struct moment){v->seq, v->t_ns, v->unix_ns, coarse};
 	cell = &ring->cell[ring->next * api->n];
 	for (size_t i = 0; i < v->n_channels && i < api->n; i++)
 		cell[i] = (struct cell){eg_api_channel_uj(v, &v->channel[i]),
@@ -109,18 +141,26 @@ static void put_entry(struct eg_json *j, const struct eg_api *api, const struct 
 	eg_json_end(j);
 }
 
+/* May a coarse reader see it yet? Only the last entry can still be taken back. */
+static bool is_settled(const struct eg_api_call *c, const struct moment *m)
+{
+	return m->coarse || eg_api_now_ns(c->api) >= m->t_ns + c->cfg->access.coarse_interval_ns;
+}
+
 /* Entries from `from` on, step_ns apart. */
-static void put_entries(struct eg_json *j, const struct eg_api *api, const struct eg_view *v,
+static void put_entries(struct eg_json *j, const struct eg_api_call *c, const struct eg_view *v,
 			uint64_t from_ns, uint64_t step_ns)
 {
+	const struct eg_api *api = c->api;
 	const struct eg_api_ring *ring = api->ring;
 	uint64_t last_ns = 0;
 
 	eg_json_array(j, "entries");
 	for (size_t k = 0; k < ring->n; k++) {
-		uint64_t t_ns = ring->moment[at(ring, k)].t_ns;
+		const struct moment *m = &ring->moment[at(ring, k)];
+		uint64_t t_ns = m->t_ns;
 
-		if (t_ns < from_ns ||
+		if (t_ns < from_ns || (c->access != EG_ACCESS_FULL && !is_settled(c, m)) ||
 		    (last_ns && t_ns + ring->step_ns / 8 < eg_add_sat(last_ns, step_ns)))
 			continue;
 		put_entry(j, api, v, at(ring, k));
@@ -163,6 +203,6 @@ void eg_api_get_history(struct eg_api_call *c)
 	for (size_t i = 0; i < c->api->n; i++)
 		eg_json_text(&d.json, NULL, eg_meter_channel_name(c->api->host.meter, i));
 	eg_json_end(&d.json);
-	put_entries(&d.json, c->api, v, now_ns - span_ns, step_ns);
+	put_entries(&d.json, c, v, now_ns - span_ns, step_ns);
 	eg_api_doc_send(&d, c->req, 200);
 }

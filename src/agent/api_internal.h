@@ -204,7 +204,9 @@ void eg_api_delete_window(struct eg_api_call *c);
 void eg_api_window_done(struct eg_api *api, struct eg_http_request *req, enum eg_api_task task,
 			const char *id, const struct eg_api_owner *owner, int r,
 			struct eg_result *result);
-void eg_api_windows_expire(struct eg_api *api, const struct eg_view *v, bool coarse);
+void eg_api_windows_expire(struct eg_api *api, const struct eg_view *fine,
+			   const struct eg_view *coarse);
+bool eg_api_windows_want_coarse(const struct eg_api *api);
 void eg_api_windows_free(struct eg_api *api);
 
 /* ---- api_wait.c ---- */
@@ -224,14 +226,15 @@ void eg_api_wait_free(struct eg_api *api);
 /* ---- api_history.c ---- */
 
 int eg_api_history_new(struct eg_api *api) EG_MUST_CHECK;
-void eg_api_history_put(struct eg_api *api, const struct eg_view *v);
+void eg_api_history_put(struct eg_api *api, const struct eg_view *v, bool coarse);
 void eg_api_get_history(struct eg_api_call *c);
 void eg_api_history_free(struct eg_api *api);
 
 /* ---- api_stream.c ---- */
 
 void eg_api_get_events(struct eg_api_call *c);
-void eg_api_streams_tick(struct eg_api *api, const struct eg_view *v, bool coarse);
+void eg_api_streams_tick(struct eg_api *api, const struct eg_view *fine,
+			 const struct eg_view *coarse);
 bool eg_api_streams_want_coarse(const struct eg_api *api);
 void eg_api_streams_free(struct eg_api *api);
 

@@ -155,10 +155,20 @@ static size_t channels_of(const struct eg_view *v, const char *driver)
 	return n;
 }
 
+/* NULL: it is not in this build. */
+static const struct eg_driver *built_driver(const char *name)
+{
+	for (const struct eg_driver *const *d = eg_drivers; *d; d++)
+		if (strcmp((*d)->name, name) == 0)
+			return *d;
+	return NULL;
+}
+
 static void put_drivers(struct eg_json *j, const struct eg_view *v, const struct eg_diags *diags)
 {
 	eg_json_array(j, "drivers");
 	for (const struct eg_known_driver *k = eg_known_drivers; k->name; k++) {
+		const struct eg_driver *built = built_driver(k->name);
 		size_t n = channels_of(v, k->name);
 		const struct eg_diag *d = NULL;
 
@@ -174,7 +184,8 @@ static void put_drivers(struct eg_json *j, const struct eg_view *v, const struct
 					 "not_selected");
 		eg_json_bool(j, "built", k->built);
 		eg_json_u64(j, "channels", n);
-		eg_json_text(j, "summary", k->summary);
+		if (built)
+			eg_json_text(j, "summary", built->summary);
 		if (d) {
 			eg_json_text(j, "reason", d->detail);
 			eg_json_text(j, "cure", d->cure);

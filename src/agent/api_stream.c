@@ -202,30 +202,38 @@ void eg_api_get_events(struct eg_api_call *c)
 static bool is_due(const struct eg_api_stream *s, uint64_t t_ns)
 {
 	return s->last_ns == 0 ||
-	       t_ns + s->interval_ns / 8 >= eg_add_sat(s->last_ns, s->interval_ns);
+	       (t_ns > s->last_ns &&
+		t_ns + s->interval_ns / 8 >= eg_add_sat(s->last_ns, s->interval_ns));
 }
 
-void eg_api_streams_tick(struct eg_api *api, const struct eg_view *v, bool coarse)
+/* To all streams of this access. */
+static void send_to(struct eg_api *api, enum eg_access access, const struct eg_view *v)
 {
 	const struct eg_config *cfg = api->host.config(api->host.arg);
 	bool made = false;
 
 	for (struct eg_api_stream *s = api->streams; s; s = s->next) {
-		enum eg_access access = eg_api_access_by(cfg, &s->peer, s->trusted);
-
-		if (!s->http)
-			continue;
-		if (access == EG_ACCESS_NONE) {
-			end(s, "access");
-			continue;
-		}
-		if ((access != EG_ACCESS_FULL && !coarse) || !is_due(s, v->t_ns))
+		if (!s->http || eg_api_access_by(cfg, &s->peer, s->trusted) != access ||
+		    !is_due(s, v->t_ns))
 			continue;
 		if (!made && !make_event(api, v))
-			break;
+			return;
 		made = true;
 		send(api, s, v);
 	}
+}
+
+void eg_api_streams_tick(struct eg_api *api, const struct eg_view *fine,
+			 const struct eg_view *coarse)
+{
+	const struct eg_config *cfg = api->host.config(api->host.arg);
+
+	for (struct eg_api_stream *s = api->streams; s; s = s->next)
+		if (s->http && eg_api_access_by(cfg, &s->peer, s->trusted) == EG_ACCESS_NONE)
+			end(s, "access");
+	send_to(api, EG_ACCESS_FULL, fine);
+	if (coarse)
+		send_to(api, EG_ACCESS_COARSE, coarse);
 	sweep(api);
 }
 
@@ -234,7 +242,7 @@ bool eg_api_streams_want_coarse(const struct eg_api *api)
 	const struct eg_config *cfg = api->host.config(api->host.arg);
 
 	for (const struct eg_api_stream *s = api->streams; s; s = s->next)
-		if (eg_api_access_by(cfg, &s->peer, s->trusted) != EG_ACCESS_FULL)
+		if (s->http && eg_api_access_by(cfg, &s->peer, s->trusted) != EG_ACCESS_FULL)
 			return true;
 	return false;
 }

@@ -2,9 +2,9 @@
 /*
  * Requests for windows that cannot be answered at once.
  *
- * A peer who may see only coarsely waits for the next coarse sample; his window begins, is looked at
- * or ends on it, and no other sample is taken for him. So he learns nothing that is not in the
- * coarse view, and windows back to back sum to what that view shows.
+ * The window of a peer who may see only coarsely begins, is looked at or ends on a coarse sample: on one
+ * taken for him where one may be taken now, else on the next. So he learns nothing that is not in
+ * the coarse view, and windows back to back sum to what that view shows.
  *
  * A peer with full access has his sample taken: in the loop, where no driver makes one wait; else by
  * one thread, which does nothing but the meter's windows, and hands each answer back through an
@@ -171,6 +171,27 @@ static void give_up(struct eg_api *api, enum eg_api_task task, const char *id,
 		eg_api_window_done(api, NULL, task, id, owner, -ECANCELED, NULL);
 }
 
+/*
+ * Does a coarse task if the coarse view can be renewed now. A renewal that was there before the request
+ * is no edge for it: work would be left out, or counted that was done before.
+ */
+static bool do_coarse_now(struct eg_api *api, struct eg_http_request *req, enum eg_api_task task,
+			  const char *id, const struct eg_api_owner *owner)
+{
+	uint64_t now_ns = eg_api_now_ns(api);
+	const struct eg_view *v = api->host.view(api->host.arg, EG_ACCESS_COARSE, false);
+	struct eg_result *result = NULL;
+	int r;
+
+	if (!v || v->t_ns < now_ns)
+		return false;
+	r = eg_api_task_at(api, task, id, v->t_ns, &result);
+	if (r == -EAGAIN)
+		return false;
+	eg_api_window_done(api, req, task, id, owner, r, result);
+	return true;
+}
+
 void eg_api_window_task(struct eg_api_call *c, enum eg_api_task task, const char *id)
 {
 	struct eg_api *api = c->api;
@@ -186,6 +207,8 @@ void eg_api_window_task(struct eg_api_call *c, enum eg_api_task task, const char
 		eg_api_window_done(api, c->req, task, id, &owner, r, result);
 		return;
 	}
+	if (!job && do_coarse_now(api, c->req, task, id, &owner))
+		return;
 	if (!may_wait(c, &owner, job)) {
 		give_up(api, task, id, &owner);
 		return;
@@ -335,7 +358,7 @@ void eg_api_wait_free(struct eg_api *api)
 	api->thread = NULL;
 }
 
-bool eg_api_wants_coarse(const struct eg_api *api)
+bool eg_api_waits_coarse(const struct eg_api *api)
 {
-	return api->coarse.n > 0 || eg_api_streams_want_coarse(api);
+	return api->coarse.n > 0;
 }

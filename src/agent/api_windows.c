@@ -505,19 +505,32 @@ void eg_api_delete_window(struct eg_api_call *c)
 	eg_api_doc_send(&d, c->req, 200);
 }
 
-void eg_api_windows_expire(struct eg_api *api, const struct eg_view *v, bool coarse)
+/* Those who see coarsely get an end that they may see; without it they would never expire. */
+bool eg_api_windows_want_coarse(const struct eg_api *api)
+{
+	uint64_t now_ns = eg_api_now_ns(api);
+
+	for (const struct eg_api_window *w = api->first; w; w = w->next)
+		if (w->coarse && w->open && w->expires_ns <= now_ns)
+			return true;
+	return false;
+}
+
+void eg_api_windows_expire(struct eg_api *api, const struct eg_view *fine,
+			   const struct eg_view *coarse)
 {
 	struct eg_api_window *next;
 
 	for (size_t i = 0; i < EG_API_KEPT_MAX; i++)
-		if (api->kept[i].id[0] && v->t_ns >= api->kept[i].since_ns + EG_API_KEPT_NS)
+		if (api->kept[i].id[0] && fine->t_ns >= api->kept[i].since_ns + EG_API_KEPT_NS)
 			forget(&api->kept[i]);
 	for (struct eg_api_window *w = api->first; w; w = next) {
+		const struct eg_view *v = w->coarse ? coarse : fine;
 		struct eg_result *result = NULL;
 		int r;
 
 		next = w->next;
-		if (!w->open || w->expires_ns > v->t_ns || (w->coarse && !coarse))
+		if (!v || !w->open || w->expires_ns > v->t_ns)
 			continue;
 		r = eg_api_task_at(api, EG_API_END, w->id, v->t_ns, &result);
 		/* Another sample has come since; or the thread has just ended it, and will say so. */

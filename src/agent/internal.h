@@ -73,6 +73,10 @@ struct agent {
 int eg_agent_first_sample(struct agent *a) EG_MUST_CHECK;
 /* Samples and makes the result safe and visible, in that order. */
 void eg_agent_tick(struct agent *a);
+/* When the coarse view is to be renewed for a request that waits for it; UINT64_MAX: none does. */
+uint64_t eg_agent_coarse_due_ns(const struct agent *a);
+/* Tells the API of the views as they are. */
+void eg_agent_tell_api(struct agent *a);
 const struct eg_view *eg_agent_view(void *arg, enum eg_access access, bool fresh);
 void eg_agent_flush(struct agent *a);
 /* The accounts of the newest view as the store takes them. */

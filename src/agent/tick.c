@@ -59,11 +59,26 @@ int eg_agent_first_sample(struct agent *a)
 	return 0;
 }
 
-/* May the view for coarse readers be renewed now? */
+/* From when on the view for coarse readers may be renewed; at once where a reload made that sooner. */
+static uint64_t coarse_due_ns(const struct agent *a)
+{
+	uint64_t slack = coarse_slack_ns(a), next;
+
+	if (!a->have_coarse)
+		return 0;
+	next = EG_MIN(a->coarse_next_ns,
+		      a->coarse->t_ns + a->cfg->access.coarse_interval_ns + slack);
+	return next - slack;
+}
+
 static bool coarse_is_due(const struct agent *a)
 {
-	return !a->have_coarse ||
-	       eg_clock_ns(&a->env.clock) + coarse_slack_ns(a) >= a->coarse_next_ns;
+	return eg_clock_ns(&a->env.clock) >= coarse_due_ns(a);
+}
+
+uint64_t eg_agent_coarse_due_ns(const struct agent *a)
+{
+	return eg_api_waits_coarse(a->api) ? coarse_due_ns(a) : UINT64_MAX;
 }
 
 static void sample(struct agent *a)
@@ -81,7 +96,12 @@ void eg_agent_tick(struct agent *a)
 	if (eg_api_wants_coarse(a->api) && coarse_is_due(a))
 		renew_coarse(a);
 	eg_watch_look(a->watch, a->fine, a->meter);
-	eg_api_tick(a->api, a->fine, a->coarse_is_new);
+	eg_agent_tell_api(a);
+}
+
+void eg_agent_tell_api(struct agent *a)
+{
+	eg_api_tick(a->api, a->fine, a->coarse_is_new ? a->coarse : NULL);
 	a->coarse_is_new = false;
 }
 

@@ -112,6 +112,31 @@ static void make_view(struct eg_view *v)
 	assert_true(v->channel && v->account);
 }
 
+static uint64_t now_ns(void)
+{
+	return ar->rig->clock.boot_ns - RIG_T0;
+}
+
+static void sample(void)
+{
+	eg_meter_sample(ar->rig->meter, false);
+	ar->sampled = true;
+	fill(&ar->full);
+}
+
+static bool coarse_is_due(void)
+{
+	return !ar->have_coarse || now_ns() >= ar->coarse_t_ns + ar->cfg.access.coarse_interval_ns;
+}
+
+static void renew_coarse(void)
+{
+	copy(&ar->coarse, &ar->full);
+	ar->coarse_t_ns = now_ns();
+	ar->have_coarse = ar->coarse_is_new = true;
+	ar->renewals++;
+}
+
 static const struct eg_view *view(void *arg, enum eg_access access, bool fresh)
 {
 	assert_ptr_equal(arg, ar);
@@ -119,12 +144,14 @@ static const struct eg_view *view(void *arg, enum eg_access access, bool fresh)
 	if (fresh) {
 		assert_int_equal(access, EG_ACCESS_FULL);
 		ar->fresh++;
-		eg_meter_sample(ar->rig->meter, false);
-		ar->sampled = true;
-		fill(&ar->full);
+		sample();
 	}
 	if (!ar->sampled)
 		return NULL;
+	if (access == EG_ACCESS_COARSE && coarse_is_due()) {
+		sample();
+		renew_coarse();
+	}
 	return access == EG_ACCESS_FULL ? &ar->full : &ar->coarse;
 }
 
@@ -187,24 +214,33 @@ void api_open(void)
 	assert_int_equal(eg_api_new(&host, &ar->api), 0);
 }
 
+static void tell(void)
+{
+	eg_api_tick(ar->api, &ar->full, ar->coarse_is_new ? &ar->coarse : NULL);
+	ar->coarse_is_new = false;
+}
+
 void api_tick(uint64_t t_ns)
 {
-	bool coarse = !ar->sampled || t_ns >= ar->coarse_t_ns + ar->cfg.access.coarse_interval_ns;
-
 	rig_at(ar->rig, t_ns);
-	eg_meter_sample(ar->rig->meter, false);
-	fill(&ar->full);
-	if (coarse) {
-		copy(&ar->coarse, &ar->full);
-		ar->coarse_t_ns = t_ns;
-	}
-	ar->sampled = true;
-	eg_api_tick(ar->api, &ar->full, coarse);
+	sample();
+	if (eg_api_wants_coarse(ar->api) && coarse_is_due())
+		renew_coarse();
+	tell();
+}
+
+void api_turn(void)
+{
+	eg_api_run(ar->api);
+	if (ar->coarse_is_new)
+		tell();
+	if (eg_api_waits_coarse(ar->api) && coarse_is_due())
+		api_tick(now_ns());
 }
 
 void api_run(uint64_t until_ns, uint64_t step_ns)
 {
-	uint64_t t = ar->rig->clock.boot_ns - RIG_T0;
+	uint64_t t = now_ns();
 
 	while (t + step_ns <= until_ns) {
 		t += step_ns;

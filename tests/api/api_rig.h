@@ -26,8 +26,9 @@ struct api_rig {
 	struct rig *rig;
 	struct eg_config cfg;
 	struct eg_view full, coarse;
-	bool sampled;
+	bool sampled, have_coarse, coarse_is_new;
 	uint64_t coarse_t_ns; /* of the last coarse sample, from RIG_T0 */
+	unsigned renewals;    /* of the coarse view */
 	struct eg_api *api;
 	unsigned fresh; /* samples that a request asked for */
 };
@@ -42,6 +43,8 @@ int api_teardown(void **state);
 void api_open(void);
 /* One sample of the agent's loop at t (from RIG_T0). */
 void api_tick(uint64_t t_ns);
+/* The rest of a turn of the loop, after requests. */
+void api_turn(void);
 void api_run(uint64_t until_ns, uint64_t step_ns);
 
 struct fake_request *api_send(const struct eg_http_peer *peer, const char *method,

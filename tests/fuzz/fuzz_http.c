@@ -113,7 +113,7 @@ static void turn(void)
 	eg_http_run(world.http);
 	eg_api_run(world.api);
 	view(NULL, EG_ACCESS_FULL, true);
-	eg_api_tick(world.api, world.view, true);
+	eg_api_tick(world.api, world.view, world.view);
 }
 
 static void swallow(int fd)
