@@ -68,8 +68,6 @@ void eg_http_wake(struct eg_http_client *c)
 	if (c->watched)
 		(void)epoll_ctl(c->listener->http->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL);
 	c->watched = c->suspended = false;
-	/* libmicrohttpd's own time-out does not tell of it. */
-	c->listener->http->woken = true;
 	MHD_resume_connection(c->connection);
 	/* MHD_get_timeout() does not tell of it. */
 	c->listener->http->woken = true;
@@ -434,10 +432,9 @@ uint64_t eg_http_timeout_ns(struct eg_http *h)
 		return 0;
 	timeout_ns = EG_MIN(listener_timeout_ns(&h->tcp, now_ns),
 			    listener_timeout_ns(&h->local, now_ns));
-
 	if (h->sweep_ns != UINT64_MAX)
 		timeout_ns = EG_MIN(timeout_ns, h->sweep_ns > now_ns ? h->sweep_ns - now_ns : 0);
-	return h->woken ? 0 : timeout_ns;
+	return timeout_ns;
 }
 
 static void run_listener(struct eg_http_listener *l, uint64_t now_ns)
@@ -475,7 +472,6 @@ void eg_http_run(struct eg_http *h)
 	}
 	if (now_ns >= h->sweep_ns)
 		sweep(h, now_ns);
-	h->woken = false;
 	run_listener(&h->tcp, now_ns);
 	run_listener(&h->local, now_ns);
 }

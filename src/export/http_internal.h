@@ -91,7 +91,6 @@ struct eg_http {
 	uint64_t idle_ns;
 	bool woken;	   /* a client was resumed: its answer waits for the next run */
 	uint64_t sweep_ns; /* the earliest deadline of a client; UINT64_MAX none */
-	bool woken;	   /* a connection was resumed since the last run: it wants another */
 	bool require_auth;
 	struct eg_auth *auth; /* NULL: none configured */
 	struct eg_tls *tls;   /* NULL: plain text */
