@@ -97,6 +97,10 @@ static void client_started(struct eg_http_listener *l, struct MHD_Connection *co
 		c->body = EG_STRBUF_INIT(EG_HTTP_BODY_MAX);
 		good = eg_peer_read(c->fd, l->local, &c->peer) == 0;
 	}
+	/* A reload may have changed the time-out since the daemon started. */
+	good = good &&
+	       MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT,
+					 (unsigned)(h->idle_ns / EG_NSEC_PER_SEC)) == MHD_YES;
 	if (good && l->tls) {
 		info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
 		c->tls = eg_tls_ref(h->tls);
@@ -118,7 +122,8 @@ static void client_started(struct eg_http_listener *l, struct MHD_Connection *co
 		c->next->prev = c;
 	h->clients = c;
 	*socket_context = c;
-	eg_http_set_deadline(c, eg_http_now_ns() + h->idle_ns);
+	c->idle_ns = h->idle_ns;
+	eg_http_set_deadline(c, eg_http_now_ns() + c->idle_ns);
 }
 
 static void client_closed(struct eg_http_listener *l, struct eg_http_client *c)

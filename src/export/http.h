@@ -24,7 +24,7 @@
 #define EG_HTTP_QUEUE_MAX   (64u << 10) /* bytes waiting for one stream; more: dropped, counted */
 #define EG_HTTP_QUERY_MAX   64		/* parameters of one query; more: 400 */
 #define EG_HTTP_REPLIES_MAX \
-	(32u << 20) /* bytes of all answers not yet taken by clients; more: 503 */
+	(32u << 20) /* bytes of all answers not yet taken by clients; more, unless alone: 503 */
 #define EG_HTTP_REPLY_SMALL (16u << 10)	 /* an answer up to this is given in any case */
 #define EG_HTTP_GZIP_MIN    1024	 /* shorter answers are not compressed */
 #define EG_HTTP_OPEN_PATH   "/-/healthy" /* needs no credentials, and none are looked at */
@@ -42,7 +42,8 @@ struct eg_http_config {
 	/*
 	 * With a password or token file: answer 401 to a TCP request without credentials, except of
 	 * EG_HTTP_OPEN_PATH. False: it reaches the handler as not authenticated. Wrong credentials are
-	 * answered 401 in any case.
+	 * answered 401 in any case, and 429 where too many are tried. A client certificate is asked
+	 * for, and counts as credentials, where there is tls_client_ca.
 	 */
 	bool require_auth;
 	unsigned max_clients;	 /* of each listener, so that TCP cannot lock out local programs;
@@ -122,8 +123,9 @@ int eg_http_open(const struct eg_http_config *cfg, eg_http_handler handler, void
 struct eg_http *eg_http_close(struct eg_http *h);
 /*
  * Reads certificates and credentials again and takes require_auth, max_clients and idle_timeout_s (of
- * new connections); on failure the old ones stay and why says so. Addresses, and whether there is TLS
- * at all, need a new eg_http_open(): -EINVAL. Open connections keep the certificate they began with.
+ * new connections); on failure the old ones stay and why says so. Whether there is TLS at all needs a
+ * new eg_http_open(): -EINVAL; so do addresses and what belongs to the socket, which are not looked
+ * at. Open connections keep the certificate they began with.
  */
 int eg_http_reload(struct eg_http *h, const struct eg_http_config *cfg,
 		   struct eg_strbuf *why) EG_MUST_CHECK;

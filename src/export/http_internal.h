@@ -64,6 +64,7 @@ struct eg_http_client {
 	struct eg_tls *tls; /* the credentials that this connection began with */
 	int fd;
 	bool watched, suspended;
+	uint64_t idle_ns;     /* the time-out that this connection began with */
 	uint64_t deadline_ns; /* UINT64_MAX none */
 	struct eg_http_peer peer;
 

@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -171,6 +172,7 @@ static int find_group(const char *name, gid_t *ret, struct eg_strbuf *why)
 	struct group g, *found = NULL;
 	eg_autofree char *buf = NULL;
 	uint64_t number;
+	int r;
 
 	if (eg_parse_u64(name, strlen(name), &number) == 0 && number < UINT32_MAX) {
 		*ret = (gid_t)number;
@@ -179,7 +181,13 @@ static int find_group(const char *name, gid_t *ret, struct eg_strbuf *why)
 	buf = malloc(GROUP_BUF_BYTES);
 	if (!buf)
 		return -ENOMEM;
-	if (getgrnam_r(name, &g, buf, GROUP_BUF_BYTES, &found) != 0 || !found) {
+	r = getgrnam_r(name, &g, buf, GROUP_BUF_BYTES, &found);
+	if (r != 0) {
+		eg_strbuf_printf(why, "group %s cannot be looked up: %s; give its number", name,
+				 eg_errno_text(-r));
+		return -EINVAL;
+	}
+	if (!found) {
 		eg_strbuf_printf(why, "there is no group %s; make it with: groupadd --system %s",
 				 name, name);
 		return -EINVAL;
@@ -206,7 +214,8 @@ static int bind_local(int fd, const struct sockaddr_un *un, const struct eg_http
 		eg_strbuf_printf(why,
 				 "cannot give the socket %s to group %s: %s; be a member of it",
 				 path, cfg->socket_group, eg_errno_text(r));
-	} else if (chmod(path, cfg->socket_mode & 0777) < 0 || listen(fd, SOMAXCONN) < 0) {
+	} else if (fchmodat(AT_FDCWD, path, cfg->socket_mode & 0777, AT_SYMLINK_NOFOLLOW) < 0 ||
+		   listen(fd, SOMAXCONN) < 0) {
 		r = -errno;
 		eg_strbuf_printf(why, "cannot set up the socket %s: %s", path, eg_errno_text(r));
 	}

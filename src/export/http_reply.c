@@ -115,13 +115,12 @@ static struct MHD_Response *make_response(struct eg_http_client *c, const struct
 /* Gives the response to libmicrohttpd, which owns it from then on. */
 static bool queue(struct eg_http_client *c, unsigned status, struct MHD_Response *r)
 {
-	struct eg_http *h = c->listener->http;
 	bool good = r && MHD_queue_response(c->connection, status, r) == MHD_YES;
 
 	if (r)
 		MHD_destroy_response(r);
 	c->state = good ? EG_REQ_ANSWERED : EG_REQ_ABORTED;
-	eg_http_set_deadline(c, eg_http_now_ns() + EG_HTTP_REPLY_TIMEOUTS * h->idle_ns);
+	eg_http_set_deadline(c, eg_http_now_ns() + EG_HTTP_REPLY_TIMEOUTS * c->idle_ns);
 	return good;
 }
 

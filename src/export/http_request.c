@@ -71,6 +71,9 @@ static unsigned check_framing(struct MHD_Connection *connection, const char *ver
 		return MHD_HTTP_BAD_REQUEST;
 	if (f.hosts > 1 || (f.hosts == 0 && strcmp(version, MHD_HTTP_VERSION_1_1) == 0))
 		return MHD_HTTP_BAD_REQUEST;
+	/* An old proxy may have passed on a coding that it does not know: RFC 9112, 6.1. */
+	if (f.codings && strcmp(version, MHD_HTTP_VERSION_1_1) != 0)
+		return MHD_HTTP_BAD_REQUEST;
 	if (f.codings && strcasecmp(f.coding, "chunked") != 0)
 		return MHD_HTTP_NOT_IMPLEMENTED;
 	if (!f.lengths)
@@ -115,24 +118,39 @@ static unsigned check_target(struct eg_http_client *c, const char *method)
 	return *c->req.method ? 0 : MHD_HTTP_METHOD_NOT_ALLOWED;
 }
 
+/* Who showed a certificate is known by it for as long as the connection lasts. */
+static void look_at_certificate(struct eg_http_client *c)
+{
+	const union MHD_ConnectionInfo *info;
+
+	if (!c->tls || !eg_tls_wants_client(c->tls) || c->peer.authenticated)
+		return;
+	info = MHD_get_connection_info(c->connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+	c->peer.authenticated =
+		info && eg_tls_client(info->tls_session, c->peer.user, sizeof(c->peer.user));
+}
+
 /* 0, or the status that refuses a TCP client for its credentials. */
 static unsigned check_credentials(struct eg_http_client *c)
 {
 	struct eg_http *h = c->listener->http;
-	enum eg_auth_result result;
 
+	look_at_certificate(c);
 	c->req.peer = c->peer;
-	if (c->listener->local || c->peer.authenticated || !h->auth ||
-	    strcmp(c->req.path, EG_HTTP_OPEN_PATH) == 0)
+	if (c->listener->local || !h->auth || strcmp(c->req.path, EG_HTTP_OPEN_PATH) == 0)
 		return 0;
-	result = eg_auth_check(h->auth, eg_http_header(&c->req, MHD_HTTP_HEADER_AUTHORIZATION),
-			       eg_http_now_ns(), c->req.peer.user);
-	if (result == EG_AUTH_LATER)
+	switch (eg_auth_check(h->auth, eg_http_header(&c->req, MHD_HTTP_HEADER_AUTHORIZATION),
+			      eg_http_now_ns(), c->req.peer.user)) {
+	case EG_AUTH_OK:
+		c->req.peer.authenticated = true;
+		return 0;
+	case EG_AUTH_NONE:
+		return c->peer.authenticated || !h->require_auth ? 0 : MHD_HTTP_UNAUTHORIZED;
+	case EG_AUTH_LATER:
 		return MHD_HTTP_TOO_MANY_REQUESTS;
-	if (result == EG_AUTH_BAD || (result == EG_AUTH_NONE && h->require_auth))
+	default:
 		return MHD_HTTP_UNAUTHORIZED;
-	c->req.peer.authenticated = result == EG_AUTH_OK;
-	return 0;
+	}
 }
 
 /* The first call: headers are there, the body is not. */
@@ -223,7 +241,7 @@ void eg_http_on_completed(void *cls, struct MHD_Connection *connection, void **c
 	c->state = EG_REQ_NONE;
 	eg_strbuf_free(&c->body);
 	/* Idle for one time-out at most (libmicrohttpd's), then one for the next request. */
-	eg_http_set_deadline(c, eg_http_now_ns() + 2 * c->listener->http->idle_ns);
+	eg_http_set_deadline(c, eg_http_now_ns() + 2 * c->idle_ns);
 }
 
 void eg_http_abort(struct eg_http_client *c)
