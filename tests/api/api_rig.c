@@ -206,7 +206,7 @@ void api_open(void)
 		for (size_t i = 0; i < 3; i++)
 			ar->rig->c[i].ch.resolution_uj = 1;
 	}
-	rig_open(ar->rig, NULL);
+	rig_open(ar->rig, &ar->meter);
 	make_view(&ar->full);
 	make_view(&ar->coarse);
 	host.meter = ar->rig->meter;
@@ -260,6 +260,8 @@ struct fake_request *api_send(const struct eg_http_peer *peer, const char *metho
 		 target + (target[0] == '!'));
 	f = fake_request(method, full, body, body ? strlen(body) : 0, peer);
 	eg_api_handle(ar->api, &f->req);
+	if (!ar->busy)
+		api_turn();
 	return f;
 }
 
@@ -274,7 +276,7 @@ json_t *api_answer(struct fake_request *f, unsigned status)
 		fail_msg("%s %s: status %u, expected %u: %s", f->req.method, f->req.path, f->status,
 			 status, f->data ? f->data : "");
 	assert_string_equal(f->type, "application/json");
-	j = json_loads(f->data, JSON_REJECT_DUPLICATES, &err);
+	j = json_loads(f->data, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &err);
 	if (!j)
 		fail_msg("%s %s: no JSON: %s", f->req.method, f->req.path, err.text);
 	if (status == 429 || status == 503)
@@ -287,6 +289,36 @@ json_t *api_call(const struct eg_http_peer *peer, const char *method, const char
 		 const char *body, unsigned status)
 {
 	return api_answer(api_send(peer, method, target, body), status);
+}
+
+const char *api_begin(const struct eg_http_peer *peer, const char *body, char id[33])
+{
+	json_t *j = api_call(peer, "POST", "/windows", body, 201);
+
+	assert_text(j, "schema", "ergon.window/1");
+	assert_text(j, "state", "open");
+	assert_int_equal(strlen(text_at(j, "id")), 32);
+	memcpy(id, text_at(j, "id"), 33);
+	json_decref(j);
+	return id;
+}
+
+struct fake_request *api_ask(const struct eg_http_peer *peer, const char *method, const char *id,
+			     const char *what, const char *body)
+{
+	char target[128];
+
+	snprintf(target, sizeof(target), "/windows/%s%s", id, what);
+	return api_send(peer, method, target, body);
+}
+
+json_t *api_end(const struct eg_http_peer *peer, const char *id)
+{
+	json_t *j = api_answer(api_ask(peer, "POST", id, "/end", NULL), 200);
+
+	assert_text(j, "state", "ended");
+	assert_text(j, "id", id);
+	return j;
 }
 
 void api_fails(const struct eg_http_peer *peer, const char *method, const char *target,
