@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An agent made of the meter's rig, views filled by hand, and the fake HTTP server: requests of
+ * An agent made of the meter's rig, the loop's part in it, and the fake HTTP server: requests of
  * several peers against channels with a known truth, on a clock moved by hand. There is one at a
  * time.
  */
@@ -25,11 +25,11 @@
 struct api_rig {
 	struct rig *rig;
 	struct eg_config cfg;
-	struct eg_view full, coarse;
+	struct eg_view *full, *coarse;
 	bool sampled, have_coarse, coarse_is_new;
-	uint64_t coarse_t_ns; /* of the last coarse sample, from RIG_T0 */
-	unsigned renewals;    /* of the coarse view */
-	bool busy;	      /* the loop has more requests to serve before its turn ends */
+	uint64_t coarse_next_ns; /* from RIG_T0 */
+	unsigned renewals;	 /* of the coarse view */
+	bool busy;		 /* the loop has more requests to serve before its turn ends */
 	struct eg_meter_config meter;
 	struct eg_api *api;
 	unsigned fresh; /* samples that a request asked for */

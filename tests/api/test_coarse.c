@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Peers who may see only coarsely: whatever they ask, however often and by whatever route, no two
- * values that they get lie closer together than access.coarse_interval; and yet what they are told
- * is exact, and their windows sum to the account.
+ * values that they get lie closer together than access.coarse_interval, less the eighth that a timer may
+ * slip; and yet what they are told is exact, and their windows sum to the account.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -77,8 +77,9 @@ static void polled_every_ten_milliseconds(void **state)
 		changes += now != last;
 		last = now;
 	}
-	assert_in_range(changes, 10, 11);
-	assert_in_range(ar->renewals, 10, 11);
+	assert_int_equal(changes,
+			 11); /* at 0.01 s, then each second, the first time a little early */
+	assert_int_equal(ar->renewals, 11);
 	check_learned();
 	assert_int_equal(ar->fresh, 0);
 	fine = look_at_totals(&alice); /* who may, sees the present */
@@ -93,7 +94,7 @@ static void power_is_as_coarse(void **state)
 	api_run(3 * SECOND, SECOND);
 	a = api_call(&eve, "GET", "/power", NULL, 200);
 	assert_number(a, "total.watts", API_WATTS);
-	for (uint64_t t = 10; t < 1000; t += 10) {
+	for (uint64_t t = 10; t < 870; t += 10) {
 		rig_at(ar->rig, 3 * SECOND + t * MS);
 		if (t % 100 == 0)
 			api_tick(3 * SECOND + t * MS);
@@ -150,23 +151,23 @@ static void windows_that_wait(void **state)
 	assert_true(eg_api_waits_coarse(ar->api));
 	api_tick(SECOND);
 	assert_false(begin->answered);
-	rig_at(ar->rig, 1399 * MS);
+	rig_at(ar->rig, 1274 * MS);
 	api_turn();
 	assert_false(begin->answered);
-	rig_at(ar->rig, 1400 * MS); /* as soon as it may be, not with the next tick */
+	rig_at(ar->rig, 1275 * MS); /* as soon as it may be, not with the next tick */
 	api_turn();
 	assert_true(begin->answered);
 	assert_false(eg_api_waits_coarse(ar->api));
 	j = api_answer(begin, 201);
-	assert_number(j, "begin_boot_ns", (double)(RIG_T0 + 1400 * MS));
+	assert_number(j, "begin_boot_ns", (double)(RIG_T0 + 1275 * MS));
 	memcpy(id, text_at(j, "id"), sizeof(id));
 	json_decref(j);
-	rig_at(ar->rig, 1401 * MS);
+	rig_at(ar->rig, 1276 * MS);
 	end = api_ask(&eve, "POST", id, "/end", NULL);
 	assert_false(end->answered);
 	api_tick(2 * SECOND);
 	assert_false(end->answered);
-	api_tick(2400 * MS);
+	api_tick(2275 * MS);
 	j = api_answer(end, 200);
 	assert_number(j, "seconds", 1);
 	assert_number(j, "total.joules", API_WATTS);

@@ -387,11 +387,11 @@ static void the_meter_is_full(void **state)
 	api_open();
 	api_tick(0);
 	ar->cfg.access.max_windows = UINT64_MAX;
-	for (int i = 0; i < EG_WINDOWS_MAX; i++)
+	for (int i = 1; i < EG_WINDOWS_MAX; i++) /* one is the agent's own */
 		api_begin(&alice, NULL, id);
 	api_fails(&alice, "POST", "/windows", NULL, 503, "too_many_windows");
 	api_fails(&bob, "POST", "/windows", NULL, 503, "too_many_windows");
-	assert_int_equal(eg_api_windows(ar->api), EG_WINDOWS_MAX);
+	assert_int_equal(eg_api_windows(ar->api), EG_WINDOWS_MAX - 1);
 	json_decref(api_end(&alice, id));
 	api_begin(&bob, NULL, id);
 }
