@@ -15,6 +15,8 @@
 
 #include "agent/api_internal.h"
 
+#define SLACK 8 /* of an interval, for a timer that slips; as in tick.c */
+
 struct moment {
 	uint64_t seq, t_ns, unix_ns;
 	bool coarse; /* of the view that coarse readers see */
@@ -24,7 +26,8 @@ struct cell {
 };
 
 struct eg_api_ring {
-	uint64_t step_ns;   /* between two entries, at least */
+	uint64_t step_ns; /* between two entries, at least, less what a timer may slip */
+	uint64_t slack_ns;
 	uint64_t coarse_ns; /* of the last renewal; 0 none */
 	size_t size, n, next;
 	struct moment *moment;
@@ -45,6 +48,7 @@ int eg_api_history_new(struct eg_api *api)
 		return -ENOMEM;
 	api->ring = ring;
 	ring->step_ns = EG_MAX(cfg->access.coarse_interval_ns, EG_NSEC_PER_SEC);
+	ring->slack_ns = ring->step_ns / SLACK;
 	size = EG_MAX(cfg->agent.history_ns / ring->step_ns, 1);
 	if (size > most) {
 		size = most;
@@ -72,32 +76,38 @@ static size_t at(const struct eg_api_ring *ring, size_t k)
 	return (ring->next + ring->size - ring->n + k) % ring->size;
 }
 
-/* So soon after a moment that there may not be another? */
-static bool is_close(uint64_t t_ns, uint64_t since_ns, uint64_t step_ns)
+/* Too close for a coarse value at both moments? */
+static bool is_close(uint64_t t_ns, uint64_t since_ns, uint64_t interval_ns)
 {
-	return t_ns + step_ns / 8 < since_ns + step_ns;
+	return t_ns + interval_ns / SLACK < since_ns + interval_ns;
+}
+
+/* Is an entry at t, after one at `last`, step_ns later? */
+static bool is_next(const struct eg_api_ring *ring, uint64_t t_ns, uint64_t last_ns,
+		    uint64_t step_ns)
+{
+	return t_ns + ring->slack_ns >= eg_add_sat(last_ns, step_ns);
 }
 
 /* Does the sample become an entry? It may take the place of the last one. */
 static bool is_wanted(struct eg_api_ring *ring, const struct eg_view *v, bool coarse,
-		      uint64_t coarse_interval_ns)
+		      uint64_t interval_ns)
 {
 	const struct moment *last = ring->n ? &ring->moment[at(ring, ring->n - 1)] : NULL;
-	bool after_coarse = ring->coarse_ns &&
-			    is_close(v->t_ns, ring->coarse_ns, coarse_interval_ns);
+	uint64_t renewed_ns = ring->coarse_ns;
 
 	if (last && v->t_ns <= last->t_ns)
 		return false;
 	if (coarse)
 		ring->coarse_ns = v->t_ns;
-	else if (after_coarse)
+	else if (renewed_ns && is_close(v->t_ns, renewed_ns, interval_ns))
 		return false;
-	if (coarse && last && !last->coarse && is_close(v->t_ns, last->t_ns, coarse_interval_ns)) {
+	if (coarse && last && !last->coarse && is_close(v->t_ns, last->t_ns, interval_ns)) {
 		ring->next = at(ring, ring->n - 1);
 		ring->n--;
 		return true;
 	}
-	return !last || !is_close(v->t_ns, last->t_ns, ring->step_ns);
+	return !last || is_next(ring, v->t_ns, last->t_ns, ring->step_ns);
 }
 
 void eg_api_history_put(struct eg_api *api, const struct eg_view *v, bool coarse)
@@ -161,7 +171,7 @@ static void put_entries(struct eg_json *j, const struct eg_api_call *c, const st
 		uint64_t t_ns = m->t_ns;
 
 		if (t_ns < from_ns || (c->access != EG_ACCESS_FULL && !is_settled(c, m)) ||
-		    (last_ns && t_ns + ring->step_ns / 8 < eg_add_sat(last_ns, step_ns)))
+		    (last_ns && !is_next(ring, t_ns, last_ns, step_ns)))
 			continue;
 		put_entry(j, api, v, at(ring, k));
 		last_ns = t_ns;

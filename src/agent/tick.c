@@ -40,12 +40,10 @@ static uint64_t coarse_slack_ns(const struct agent *a)
 
 static void renew_coarse(struct agent *a)
 {
-	uint64_t earliest;
-
 	eg_view_take(a->coarse, a->meter);
 	a->have_coarse = a->coarse_is_new = true;
-	earliest = a->coarse->t_ns - EG_MIN(a->coarse->t_ns, coarse_slack_ns(a));
-	a->coarse_next_ns = EG_MAX(a->coarse_next_ns, earliest) + a->cfg->access.coarse_interval_ns;
+	a->coarse_next_ns =
+		EG_MAX(a->coarse_next_ns, a->coarse->t_ns) + a->cfg->access.coarse_interval_ns;
 }
 
 int eg_agent_first_sample(struct agent *a)

@@ -21,96 +21,7 @@ static const struct eg_config *config(void *arg)
 	return &ar->cfg;
 }
 
-/* ---- views by hand ---- */
-
-static int account_of(const struct eg_account *a, size_t n, const struct eg_channel *ch,
-		      enum eg_provenance provenance)
-{
-	for (size_t i = 0; i < n; i++)
-		if (strcmp(a[i].device, ch->device) == 0 && a[i].component == ch->component &&
-		    a[i].provenance == provenance)
-			return (int)i;
-	return -1;
-}
-
-static void fill_channel(struct eg_view_channel *c, size_t i, const struct eg_snapshot *s,
-			 const struct eg_account *a, size_t n)
-{
-	const struct eg_snapshot_channel *sc = &s->channel[i];
-	const struct eg_channel *ch = eg_meter_channel(ar->rig->meter, i);
-
-	*c = (struct eg_view_channel){.ch = ch,
-				      .driver = eg_meter_driver(ar->rig->meter, i),
-				      .name = eg_meter_channel_name(ar->rig->meter, i),
-				      .role = ch->component == EG_COMPONENT_CORE ? EG_ROLE_PART :
-										   EG_ROLE_TOTAL,
-				      .account = account_of(a, n, ch, ch->provenance),
-				      .est_account = account_of(a, n, ch, EG_PROVENANCE_ESTIMATED),
-				      .status = sc->status,
-				      .t_ns = sc->t_ns,
-				      .have_uw = sc->have_uw,
-				      .uw = sc->uw,
-				      .uj = sc->uj,
-				      .est_uj = sc->est_uj,
-				      .gap_ns = sc->gap_ns,
-				      .samples = sc->samples,
-				      .uncertainty_uj = sc->uj / 100,
-				      .celsius = NAN};
-}
-
-static void fill(struct eg_view *v)
-{
-	const struct eg_snapshot *s = eg_meter_pin(ar->rig->meter);
-	struct eg_account *a = NULL;
-	size_t n = 0;
-
-	assert_non_null(s);
-	assert_int_equal(eg_meter_accounts(ar->rig->meter, &a, &n), 0);
-	assert_true(n <= v->max_accounts);
-	v->seq++;
-	v->t_ns = s->t_ns;
-	v->unix_ns = eg_clock_unix_ns(&ar->rig->env.clock);
-	for (size_t i = 0; i < v->n_channels; i++)
-		fill_channel(&v->channel[i], i, s, a, n);
-	v->n_accounts = n;
-	for (size_t k = 0; k < n; k++) {
-		v->account[k] = (struct eg_view_account){.a = a[k], .channel = -1};
-		v->account[k].a.created_unix_ns = 1700000000 * SECOND + (k + 1) * SECOND;
-	}
-	for (size_t i = 0; i < v->n_channels; i++) {
-		const struct eg_view_channel *c = &v->channel[i];
-
-		if (c->account >= 0) {
-			v->account[c->account].channel = (int)i;
-			v->account[c->account].shown = c->samples > 0;
-		}
-		if (c->est_account >= 0 && c->est_account != c->account) {
-			v->account[c->est_account].channel = (int)i;
-			v->account[c->est_account].held = true;
-			v->account[c->est_account].shown = a[c->est_account].uj > 0;
-		}
-	}
-	eg_meter_unpin(ar->rig->meter, s);
-	free(a);
-}
-
-static void copy(struct eg_view *to, const struct eg_view *from)
-{
-	memcpy(to->channel, from->channel, from->n_channels * sizeof(*to->channel));
-	memcpy(to->account, from->account, from->n_accounts * sizeof(*to->account));
-	to->n_accounts = from->n_accounts;
-	to->seq = from->seq;
-	to->t_ns = from->t_ns;
-	to->unix_ns = from->unix_ns;
-}
-
-static void make_view(struct eg_view *v)
-{
-	*v = (struct eg_view){.n_channels = eg_meter_count(ar->rig->meter), .max_accounts = 64};
-	v->channel = calloc(v->n_channels + 1, sizeof(*v->channel));
-	v->account = calloc(v->max_accounts, sizeof(*v->account));
-	assert_true(v->channel && v->account);
-}
+/* ---- views, as src/agent/tick.c takes them ---- */
 
 static uint64_t now_ns(void)
 {
@@ -119,21 +30,26 @@ static uint64_t now_ns(void)
 
 static void sample(void)
 {
-	eg_meter_sample(ar->rig->meter, false);
+	if (!ar->sampled)
+		assert_int_equal(eg_meter_begin_running(ar->rig->meter, EG_METER_SINCE_OPEN), 0);
+	else
+		eg_meter_sample(ar->rig->meter, false);
 	ar->sampled = true;
-	fill(&ar->full);
+	eg_view_take(ar->full, ar->rig->meter);
 }
 
 static bool coarse_is_due(void)
 {
-	return !ar->have_coarse || now_ns() >= ar->coarse_t_ns + ar->cfg.access.coarse_interval_ns;
+	return !ar->have_coarse ||
+	       now_ns() + ar->cfg.access.coarse_interval_ns / 8 >= ar->coarse_next_ns;
 }
 
 static void renew_coarse(void)
 {
-	copy(&ar->coarse, &ar->full);
-	ar->coarse_t_ns = now_ns();
+	eg_view_take(ar->coarse, ar->rig->meter);
 	ar->have_coarse = ar->coarse_is_new = true;
+	ar->coarse_next_ns =
+		EG_MAX(ar->coarse_next_ns, now_ns()) + ar->cfg.access.coarse_interval_ns;
 	ar->renewals++;
 }
 
@@ -152,7 +68,7 @@ static const struct eg_view *view(void *arg, enum eg_access access, bool fresh)
 		sample();
 		renew_coarse();
 	}
-	return access == EG_ACCESS_FULL ? &ar->full : &ar->coarse;
+	return access == EG_ACCESS_FULL ? ar->full : ar->coarse;
 }
 
 /* ---- the loop ---- */
@@ -179,10 +95,8 @@ int api_setup(void **state)
 int api_teardown(void **state)
 {
 	assert_null(eg_api_free(ar->api));
-	free(ar->full.channel);
-	free(ar->full.account);
-	free(ar->coarse.channel);
-	free(ar->coarse.account);
+	eg_view_free(ar->full);
+	eg_view_free(ar->coarse);
 	rig_free(ar->rig);
 	free(ar);
 	ar = NULL;
@@ -206,9 +120,9 @@ void api_open(void)
 		for (size_t i = 0; i < 3; i++)
 			ar->rig->c[i].ch.resolution_uj = 1;
 	}
-	rig_open(ar->rig, NULL);
-	make_view(&ar->full);
-	make_view(&ar->coarse);
+	rig_open(ar->rig, &ar->meter);
+	assert_int_equal(eg_view_new(ar->rig->meter, &ar->full), 0);
+	assert_int_equal(eg_view_new(ar->rig->meter, &ar->coarse), 0);
 	host.meter = ar->rig->meter;
 	host.env = &ar->rig->env;
 	assert_int_equal(eg_api_new(&host, &ar->api), 0);
@@ -216,7 +130,7 @@ void api_open(void)
 
 static void tell(void)
 {
-	eg_api_tick(ar->api, &ar->full, ar->coarse_is_new ? &ar->coarse : NULL);
+	eg_api_tick(ar->api, ar->full, ar->coarse_is_new ? ar->coarse : NULL);
 	ar->coarse_is_new = false;
 }
 
@@ -260,6 +174,8 @@ struct fake_request *api_send(const struct eg_http_peer *peer, const char *metho
 		 target + (target[0] == '!'));
 	f = fake_request(method, full, body, body ? strlen(body) : 0, peer);
 	eg_api_handle(ar->api, &f->req);
+	if (!ar->busy)
+		api_turn();
 	return f;
 }
 
@@ -274,7 +190,7 @@ json_t *api_answer(struct fake_request *f, unsigned status)
 		fail_msg("%s %s: status %u, expected %u: %s", f->req.method, f->req.path, f->status,
 			 status, f->data ? f->data : "");
 	assert_string_equal(f->type, "application/json");
-	j = json_loads(f->data, JSON_REJECT_DUPLICATES, &err);
+	j = json_loads(f->data, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &err);
 	if (!j)
 		fail_msg("%s %s: no JSON: %s", f->req.method, f->req.path, err.text);
 	if (status == 429 || status == 503)
@@ -287,6 +203,36 @@ json_t *api_call(const struct eg_http_peer *peer, const char *method, const char
 		 const char *body, unsigned status)
 {
 	return api_answer(api_send(peer, method, target, body), status);
+}
+
+const char *api_begin(const struct eg_http_peer *peer, const char *body, char id[33])
+{
+	json_t *j = api_call(peer, "POST", "/windows", body, 201);
+
+	assert_text(j, "schema", "ergon.window/1");
+	assert_text(j, "state", "open");
+	assert_int_equal(strlen(text_at(j, "id")), 32);
+	memcpy(id, text_at(j, "id"), 33);
+	json_decref(j);
+	return id;
+}
+
+struct fake_request *api_ask(const struct eg_http_peer *peer, const char *method, const char *id,
+			     const char *what, const char *body)
+{
+	char target[128];
+
+	snprintf(target, sizeof(target), "/windows/%s%s", id, what);
+	return api_send(peer, method, target, body);
+}
+
+json_t *api_end(const struct eg_http_peer *peer, const char *id)
+{
+	json_t *j = api_answer(api_ask(peer, "POST", id, "/end", NULL), 200);
+
+	assert_text(j, "state", "ended");
+	assert_text(j, "id", id);
+	return j;
 }
 
 void api_fails(const struct eg_http_peer *peer, const char *method, const char *target,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An agent made of the meter's rig, views filled by hand, and the fake HTTP server: requests of
+ * An agent made of the meter's rig, the loop's part in it, and the fake HTTP server: requests of
  * several peers against channels with a known truth, on a clock moved by hand. There is one at a
  * time.
  */
@@ -25,10 +25,12 @@
 struct api_rig {
 	struct rig *rig;
 	struct eg_config cfg;
-	struct eg_view full, coarse;
+	struct eg_view *full, *coarse;
 	bool sampled, have_coarse, coarse_is_new;
-	uint64_t coarse_t_ns; /* of the last coarse sample, from RIG_T0 */
-	unsigned renewals;    /* of the coarse view */
+	uint64_t coarse_next_ns; /* from RIG_T0 */
+	unsigned renewals;	 /* of the coarse view */
+	bool busy;		 /* the loop has more requests to serve before its turn ends */
+	struct eg_meter_config meter;
 	struct eg_api *api;
 	unsigned fresh; /* samples that a request asked for */
 };
@@ -39,8 +41,12 @@ extern const struct eg_http_peer root, agent, alice, bob, eve, carol, dave, anon
 
 int api_setup(void **state);
 int api_teardown(void **state);
-/* A package of 100 W with its core, a DRAM of 25 W, a GPU of 200 W told by a gauge. */
+/*
+ * A package of 100 W with its core, a DRAM of 25 W, a GPU of 200 W told by a gauge; or the channels
+ * that are in the rig already.
+ */
 void api_open(void);
+#define API_WATTS 325.0 /* of the node */
 /* One sample of the agent's loop at t (from RIG_T0). */
 void api_tick(uint64_t t_ns);
 /* The rest of a turn of the loop, after requests. */
@@ -53,6 +59,12 @@ struct fake_request *api_send(const struct eg_http_peer *peer, const char *metho
 json_t *api_answer(struct fake_request *f, unsigned status);
 json_t *api_call(const struct eg_http_peer *peer, const char *method, const char *target,
 		 const char *body, unsigned status);
+/* Begins a window, which is there at once; its id. */
+const char *api_begin(const struct eg_http_peer *peer, const char *body, char id[33]);
+/* A request about a window: what is after its id, "" or "/end". */
+struct fake_request *api_ask(const struct eg_http_peer *peer, const char *method, const char *id,
+			     const char *what, const char *body);
+json_t *api_end(const struct eg_http_peer *peer, const char *id);
 /* The same for an error: checks its code, and that it has a message. */
 void api_fails(const struct eg_http_peer *peer, const char *method, const char *target,
 	       const char *body, unsigned status, const char *code);
