@@ -311,23 +311,34 @@ static int open_http(struct agent *a, struct eg_strbuf *why)
 static int drop_rights(struct agent *a, struct eg_strbuf *why)
 {
 	const char *const files[] = {a->places.socket, a->places.page, a->cfg->http.textfile};
-	const char *writable[EG_ARRAY_SIZE(files) + 2] = {NULL};
+	const char *own[3] = {NULL}, *also[EG_ARRAY_SIZE(files) + 1] = {NULL};
+	const gid_t groups[] = {a->socket_gid, group_of(a->cfg->page.group)};
 	char dir[EG_ARRAY_SIZE(files)][DIR_MAX];
-	struct eg_privilege_config cfg = {
-		.user = a->cfg->agent.user, .writable = writable, .seccomp = a->cfg->agent.seccomp};
-	size_t n = 0;
+	struct eg_privilege_config cfg = {.user = a->cfg->agent.user,
+					  .writable = own,
+					  .also_writable = also,
+					  .join = groups,
+					  .n_join = EG_ARRAY_SIZE(groups),
+					  .seccomp = a->cfg->agent.seccomp};
+	size_t n_own = 0, n_also = 0;
+	bool in_run_dir = false;
 
 	if (a->store)
-		writable[n++] = a->places.state;
-	/* Where its files are made anew, and taken away at the end. */
+		own[n_own++] = a->places.state;
+	/* Where its files are made anew, and taken away at the end. A directory that the user named
+	 * for one file is not the agent's to make over. */
 	for (size_t i = 0; i < EG_ARRAY_SIZE(files); i++) {
 		if (!*files[i])
 			continue;
 		make_parent(files[i]);
 		parent_of(files[i], dir[i]);
-		if (access(dir[i], F_OK) == 0)
-			writable[n++] = dir[i];
+		if (strcmp(dir[i], a->places.run_dir) != 0)
+			also[n_also++] = dir[i];
+		else
+			in_run_dir = access(dir[i], F_OK) == 0;
 	}
+	if (in_run_dir)
+		own[n_own++] = a->places.run_dir;
 	for (size_t i = 0; i < eg_meter_count(a->meter); i++)
 		cfg.may_exec |= strcmp(eg_meter_driver(a->meter, i)->name, "powermetrics") == 0;
 	if (eg_privilege_drop(&cfg, &a->privilege, why) < 0)

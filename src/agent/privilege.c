@@ -44,6 +44,7 @@
 
 struct target {
 	bool change; /* to another user */
+	bool join;   /* stay, in these groups */
 	uid_t uid;
 	gid_t gid;
 	gid_t groups[GROUPS_MAX];
@@ -106,6 +107,24 @@ static int find_user(const char *name, struct target *t, struct eg_strbuf *why)
 		return -E2BIG;
 	}
 	return 0;
+}
+
+static void join_groups(const struct eg_privilege_config *cfg, struct target *t)
+{
+	int had = t->change ? t->n_groups : getgroups(GROUPS_MAX, t->groups);
+
+	if (had < 0) /* more than we know of: they stay as they are */
+		return;
+	t->n_groups = had;
+	for (size_t i = 0; i < cfg->n_join; i++) {
+		bool is_in = cfg->join[i] == (gid_t)-1 || t->n_groups == GROUPS_MAX;
+
+		for (int k = 0; k < t->n_groups; k++)
+			is_in |= t->groups[k] == cfg->join[i];
+		if (!is_in)
+			t->groups[t->n_groups++] = cfg->join[i];
+	}
+	t->join = !t->change && t->n_groups > had;
 }
 
 /* ---- the directories ---- */
@@ -230,9 +249,14 @@ static int open_directories(const struct eg_privilege_config *cfg, const struct 
 static int drop_capabilities(void)
 {
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}},
+				      have[_LINUX_CAPABILITY_U32S_3];
+	int r = syscall(SYS_capset, &head, none) < 0 ? -errno : 0;
 
-	return syscall(SYS_capset, &head, none) < 0 ? -errno : 0;
+	/* A service manager's filter may refuse the call to who has nothing to give up. */
+	if (r < 0 && syscall(SYS_capget, &head, have) == 0 && memcmp(have, none, sizeof(none)) == 0)
+		r = 0;
+	return r;
 }
 
 /* In a signal handler of every thread: system calls only. */
@@ -255,6 +279,8 @@ static int drop_here(void *arg)
 			  syscall(SET_RESGID, t->gid, t->gid, t->gid) < 0 ||
 			  syscall(SET_RESUID, t->uid, t->uid, t->uid) < 0))
 		return -errno;
+	if (t->join) /* who may not is no worse off than before */
+		(void)!syscall(SET_GROUPS, t->n_groups, t->groups);
 	(void)!prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	r = drop_capabilities();
 	if (r == 0 && gone->landlock_rules >= 0)
@@ -312,13 +338,15 @@ static int prepare(const struct eg_privilege_config *cfg, struct eg_privilege_st
 	size_t n_dirs = 0;
 	int r = 0;
 
-	rights.target.change = false;
+	rights.target.change = rights.target.join = false;
 	rights.target.uid = geteuid();
 	rights.landlock_rules = -1;
 	if (cfg->user[0] != '\0')
 		r = find_user(cfg->user, &rights.target, why);
-	if (r == 0)
+	if (r == 0) {
+		join_groups(cfg, &rights.target);
 		r = open_directories(cfg, &rights.target, dirs, &n_dirs, why);
+	}
 	if (r == 0) {
 		r = eg_landlock_rules(dirs, n_dirs, !cfg->may_exec, &rights.landlock_rules);
 		if (r < 0)

@@ -19,6 +19,10 @@ struct eg_privilege_config {
 	/* Other people's directories that we may write to if their modes let us (the textfile's);
 	 * NULL: none. Those that are not there are left out. */
 	const char *const *also_writable;
+	/* Groups that files will be given to later, which only a member may: joined, where we may.
+	 * (gid_t)-1: none. */
+	const gid_t *join;
+	size_t n_join;
 	bool seccomp;
 	bool may_exec; /* a driver starts a program (powermetrics): exec stays allowed */
 };
