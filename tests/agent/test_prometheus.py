@@ -135,7 +135,7 @@ def test_increase_over_wraps_kill_and_restart():
                 print(f"# {family}: increase over {span} s is {got:.3f} J, "
                       f"{100 * (got / (100 * span) - 1):+.3f} %")
                 assert abs(got / (100 * span) - 1) <= 0.005, (family, span, got)
-        assert again.stop() == 0
+        assert again.stop() == 0, again.log()
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@
 
 #include "agent/privilege.h"
 #include "base/log.h"
-#include "core/meter.h"
 #include "certificate.h"
+#include "core/meter.h"
 
 static struct eg_meter *meter;
 static char own_file[512], own_temp[600];
