@@ -139,6 +139,10 @@ void eg_agent_handle(void *arg, struct eg_http_request *req)
 	const char *path = req->path;
 	enum eg_access access;
 
+	if (!a->api) {
+		plain(req, 503, "the agent is stopping\n");
+		return;
+	}
 	if (strcmp(path, "/api/v1") == 0 || strncmp(path, "/api/v1/", 8) == 0) {
 		eg_api_handle(a->api, req);
 		return;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent as its operator meets it: start, stop, refusals, reload, log, rights, and its faces."""
+import http.client
 import json
 import os
 import re
@@ -7,9 +8,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
-from rig import ERGON, NS, Agent, Place, Sim, Skip, ergon, ledger, parse_text, run_tests, until
+from rig import ERGON, NS, Agent, Place, Sim, Skip, UnixConnection, ergon, ledger, parse_text, run_tests, until
 
 MACHINE = """[scenario]
 title = one package, a gauge
@@ -48,6 +50,56 @@ def test_stop_loses_nothing():
             truth = sim.truth(first, sim.time.now())["rapl intel-rapl:0"]
             assert abs(kept[CPU] - truth) < 0.001, (kept[CPU], truth)
             assert not os.path.exists(agent.socket) and not os.path.exists(agent.page)
+
+
+def test_stop_under_load():
+    """Scrapers, windows, fresh samples and streams while it stops: every answer is whole, and it ends with 0."""
+    paths = ("/metrics", "/-/ready", "/api/v1/totals", "/api/v1/power", "/api/v1/sample", "/api/v1/windows")
+    with Place() as place:
+        for turn in range(8):
+            sim = place.add(Sim(place, MACHINE))
+            agent = place.add(Agent(place, sim, state=f"state-{turn}"))
+            seen, wrong = set(), []
+
+            def ask(number):
+                """One connection for many requests, as scrapers have; until the agent closes it."""
+                c = UnixConnection(agent.socket) if number % 2 else \
+                    http.client.HTTPConnection(agent.host, agent.port, timeout=30)
+                headers = {"Accept-Encoding": "gzip"} if number % 3 else {}
+                try:
+                    for k in range(100000):
+                        path = paths[(number + k) % len(paths)]
+                        post = path in paths[-2:]
+                        c.request("POST" if post else "GET", path, "{}" if post else None, headers)
+                        r = c.getresponse()
+                        r.read()
+                        seen.add(r.status)
+                        if r.status not in (200, 201, 403, 429, 503):  # 403: fresh samples are for local peers
+                            wrong.append((r.status, path))
+                except (ConnectionError, http.client.RemoteDisconnected, FileNotFoundError):
+                    pass  # closed between two answers
+                except Exception as e:  # an answer that was cut off
+                    wrong.append(repr(e))
+
+            def listen():
+                c = UnixConnection(agent.socket)
+                c.request("GET", "/api/v1/events")
+                r = c.getresponse()
+                text = r.read()
+                if r.status != 200 or not text.endswith(b"\n\n"):
+                    wrong.append((r.status, text))
+
+            clients = [threading.Thread(target=ask, args=(n,)) for n in range(6)] + [threading.Thread(target=listen)]
+            for c in clients:
+                c.start()
+            until("answers", lambda: {200, 201} <= seen)
+            time.sleep(0.02 * turn)
+            assert agent.stop() == 0, agent.log()
+            for c in clients:
+                c.join(30)
+                assert not c.is_alive()
+            assert not wrong, wrong
+            sim.close()
 
 
 def test_second_agent_is_refused():
