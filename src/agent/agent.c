@@ -673,7 +673,8 @@ static void close_all(struct agent *a)
 
 	eg_textfile_free(a->textfile);
 	eg_page_close(a->page);
-	a->api = eg_api_free(a->api); /* answers what waits; eg_agent_handle() refuses what comes now */
+	a->api = eg_api_free(
+		a->api); /* answers what waits; eg_agent_handle() refuses what comes now */
 	if (a->http && a->have_view)
 		say_goodbye(a);
 	a->http = eg_http_close(a->http);
