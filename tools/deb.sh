@@ -10,6 +10,7 @@ out=$here/build-deb
 sh "$here/tools/deps" deb
 rm -rf "$out"
 mkdir -p "$out/ergon"
+# shellcheck disable=SC2016 # expanded by the inner shell
 if git -C "$here" rev-parse --git-dir >/dev/null 2>&1; then
 	(cd -- "$here" && git ls-files -z --cached --others --exclude-standard)
 else

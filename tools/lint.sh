@@ -35,7 +35,7 @@ fi
 if have cppcheck; then
 	step cppcheck cppcheck --quiet --std=c11 --language=c --enable=warning,portability \
 		--inline-suppr --suppressions-list=tools/cppcheck-suppressions --error-exitcode=1 \
-		-j 2 -Isrc -Iinclude -D_GNU_SOURCE -D__GLIBC__ src
+		-j 2 -Isrc -Iinclude -D_GNU_SOURCE -D__GLIBC__ -i src/agent/toml.cpp src
 fi
 if have clang-tidy; then
 	CC=clang sh tools/build.sh "$PWD/build-dev/lint" all -Dtests=disabled

@@ -38,7 +38,7 @@ int eg_api_history_new(struct eg_api *api)
 {
 	const struct eg_config *cfg = api->host.config(api->host.arg);
 	size_t entry = sizeof(struct moment) + api->n * sizeof(struct cell);
-	uint64_t most = EG_API_HISTORY_BYTES / entry, size;
+	uint64_t most = EG_MAX(EG_API_HISTORY_BYTES / entry, 1), size;
 	struct eg_api_ring *ring;
 
 	if (cfg->agent.history_ns == 0)

@@ -31,7 +31,7 @@ static size_t write_digits(char text[24], uint64_t v, unsigned least)
 
 size_t eg_number_scaled(char buf[EG_NUMBER_MAX], uint64_t v, unsigned digits)
 {
-	char raw[24];
+	char raw[24] = {0};
 	size_t at = write_digits(raw, v, digits + 1);
 	size_t whole = 24 - digits, end = 24, len = whole - at;
 

@@ -19,10 +19,6 @@
 #include "export/http_gzip.h"
 #include "export/http_tls.h"
 
-#if MHD_VERSION < 0x00097302
-#error "libmicrohttpd 0.9.74 or later is needed"
-#endif
-
 #define EG_HTTP_URI_MAX	       (8u << 10) /* path and query, bytes; more: 414 */
 #define EG_HTTP_POOL	       (20u << 10) /* libmicrohttpd's memory of one connection: headers; more: 431 */
 #define EG_HTTP_DRAIN_MAX      (1u << 20) /* of a too large body, read so that its client sees the 413 */

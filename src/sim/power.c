@@ -16,7 +16,9 @@
 long double eg_fj_to_joules(eg_fj e)
 {
 	/* Whole joules and the rest apart: each part is exact in a long double. */
-	return (long double)(e / EG_FJ_PER_J) + (long double)(e % EG_FJ_PER_J) / EG_FJ_PER_J;
+	eg_fj whole = e / EG_FJ_PER_J, rest = e % EG_FJ_PER_J;
+
+	return (long double)whole + (long double)rest / EG_FJ_PER_J;
 }
 
 /* splitmix64's finalizer over both numbers (Steele, Lea, Flood 2014: public constants). */
@@ -57,7 +59,7 @@ static eg_fj steps_fj(const struct eg_power *p, uint64_t t_ns)
 		cycle_ns += p->step[i].for_ns;
 		cycle_fj += (eg_fj)p->step[i].uw * p->step[i].for_ns;
 	}
-	if (p->repeat) {
+	if (p->repeat && cycle_ns) {
 		e = cycle_fj * (eg_fj)(t_ns / cycle_ns);
 		t_ns %= cycle_ns;
 	}
@@ -157,7 +159,7 @@ static long double steps_uw(const struct eg_power *p, uint64_t t_ns)
 
 	for (size_t i = 0; i < p->n_steps; i++)
 		cycle_ns += p->step[i].for_ns;
-	if (p->repeat)
+	if (p->repeat && cycle_ns)
 		t_ns %= cycle_ns;
 	for (size_t i = 0; i < p->n_steps; i++) {
 		if (t_ns < p->step[i].for_ns)
