@@ -62,7 +62,7 @@ static void rig_drv_read(struct eg_instance *inst, struct eg_sink *sink, struct 
 	r->reads++;
 	for (size_t i = 0; i < r->n; i++) {
 		const struct rig_channel *c = &r->c[i];
-		uint64_t now = r->clock.boot_ns - c->lag_ns, t = now - RIG_T0;
+		uint64_t now = eg_clock_ns(&r->env.clock) - c->lag_ns, t = now - RIG_T0;
 		struct eg_reading rd = {.t_ns = now, .status = EG_STATUS_OK, .epoch = c->epoch};
 
 		if (c->absent)
@@ -175,7 +175,7 @@ void rig_open(struct rig *r, const struct eg_meter_config *cfg)
 
 void rig_at(struct rig *r, uint64_t t_ns)
 {
-	r->clock.boot_ns = RIG_T0 + t_ns;
+	__atomic_store_n(&r->clock.boot_ns, RIG_T0 + t_ns, __ATOMIC_RELAXED);
 }
 
 void rig_run(struct rig *r, uint64_t until_ns, uint64_t step_ns)

@@ -20,12 +20,12 @@
 struct rig_channel {
 	struct eg_channel ch;
 	struct eg_power power;
-	double gain;	   /* what the meter shows / the truth */
-	uint64_t offset;   /* of the counter at RIG_T0, raw units */
-	uint64_t phase_ns; /* of its refreshes */
-	uint64_t lag_ns;   /* its readings are so old when they come */
-	bool absent;	   /* reads give NO_DATA */
-	double bad_value;  /* gauge: not 0: shown instead (NaN, negative) */
+	double gain;	    /* what the meter shows / the truth */
+	uint64_t offset;    /* of the counter at RIG_T0, raw units */
+	uint64_t phase_ns;  /* of its refreshes */
+	uint64_t lag_ns;    /* its readings are so old when they come */
+	atomic_bool absent; /* reads give NO_DATA */
+	double bad_value;   /* gauge: not 0: shown instead (NaN, negative) */
 	uint32_t epoch;
 };
 

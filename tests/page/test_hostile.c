@@ -277,7 +277,7 @@ static void test_later_version_appends(void **state)
 	};
 	struct ergon_page_info info = ERGON_PAGE_INFO_INIT;
 	struct ergon_page_reading x = ERGON_PAGE_READING_INIT;
-	static uint8_t bytes[TOTAL + 100];
+	static _Alignas(64) uint8_t bytes[TOTAL + 100];
 	struct eg_page_header *h = (void *)bytes;
 	ergon_page *page;
 	struct rig r;
