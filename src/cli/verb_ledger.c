@@ -268,10 +268,17 @@ static void show_account(const struct eg_entry *e, int device_width, struct eg_s
 			 joules, gap, stamp(s.a.created_unix_ns, since));
 }
 
+/* Made for what a channel may yet give, say an estimate while it is away. */
+static bool is_blank(const struct eg_entry *e)
+{
+	return e->now.uj == 0 && e->now.gap_ns == 0 && e->now.last.unix_ns == 0;
+}
+
 static void show_text(const char *place, const struct eg_state *s, struct eg_strbuf *out)
 {
 	char last[STAMP_MAX];
 	int width = (int)strlen("device");
+	size_t blank = 0;
 
 	for (size_t i = 0; i < s->book.n; i++) {
 		struct shown shown;
@@ -282,8 +289,17 @@ static void show_text(const char *place, const struct eg_state *s, struct eg_str
 	}
 	eg_strbuf_printf(out, "%-*s  %-10s  %-9s  %14s  %16s  %10s  %s\n", width, "device",
 			 "component", "provenance", "kWh", "joules", "gap s", "since");
-	for (size_t i = 0; i < s->book.n; i++)
-		show_account(&s->book.entry[i], width, out);
+	for (size_t i = 0; i < s->book.n; i++) {
+		if (is_blank(&s->book.entry[i]))
+			blank++;
+		else
+			show_account(&s->book.entry[i], width, out);
+	}
+	if (blank)
+		eg_strbuf_printf(
+			out,
+			"and %zu that nothing has been read for yet (--json and --csv show them)\n",
+			blank);
 	eg_strbuf_printf(
 		out, "\n%zu account%s in %s; log: %llu records, %llu bytes; last state: %s, %s\n",
 		s->book.n, s->book.n == 1 ? "" : "s", place, (unsigned long long)s->log.records,

@@ -50,6 +50,11 @@ def test_stop_loses_nothing():
             truth = sim.truth(first, sim.time.now())["rapl intel-rapl:0"]
             assert abs(kept[CPU] - truth) < 0.001, (kept[CPU], truth)
             assert not os.path.exists(agent.socket) and not os.path.exists(agent.page)
+            # For people: what has been read; the rest is a number.
+            text = ergon("ledger", "show", "--state", agent.state).stdout
+            blank = sum(not a["joules"] and not a["last_unix_seconds"] for a in ledger(agent.state)["accounts"])
+            assert blank and f"and {blank} that nothing has been read for yet" in text, text
+            assert " 0.000000 " not in text, text
 
 
 def test_stop_under_load():
