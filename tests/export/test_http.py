@@ -8,7 +8,8 @@ import resource
 import socket
 import threading
 
-from server import H, Server, WAIT_S, contains, equal, read_answer, read_end, recv, run_tests, until
+from server import (H, NO_QUARANTINE, Server, WAIT_S, contains, equal, read_answer, read_end, recv, run_tests,
+                    settled, to_temporary_directory, until)
 
 
 # ---- messages ----
@@ -379,21 +380,6 @@ def test_tcp_clients_do_not_lock_out_local_ones():
                 u.connect(path)
                 u.sendall(b"GET /echo HTTP/1.1\r\n" + H + b"\r\n")
                 equal(read_answer(u)[0], 200)
-
-
-def to_temporary_directory():
-    import tempfile
-    os.chdir(tempfile.mkdtemp(prefix="ergon-http-"))
-
-
-# A freed block would stay counted in a sanitizer's quarantine.
-NO_QUARANTINE = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"}
-
-
-def settled(s):
-    """The descriptors, once the connections of before are gone."""
-    until(lambda: s.stats()["clients"] == 1, "the others are gone")
-    return s.stats()["fds"]
 
 
 def test_a_thousand_connections_one_after_the_other():
