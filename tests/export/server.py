@@ -59,8 +59,14 @@ NO_QUARANTINE = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quaranti
 
 def settled(s):
     """The descriptors, once the connections of before are gone."""
-    until(lambda: s.stats()["clients"] == 1, "the others are gone")
-    return s.stats()["fds"]
+    def alone():
+        nonlocal now
+        now = s.stats()
+        return now["clients"] == 1
+
+    now = None
+    until(alone, "the others are gone")
+    return now["fds"]
 
 
 class UnixConnection(http.client.HTTPConnection):

@@ -103,7 +103,7 @@ def test_a_file_of_users():
     for line, sentence in ((h, "want USER:HASH"), ("alice", "want USER:HASH"), (":" + h, "want USER:HASH"),
                            (f"{name}u:{h}", "longer than 63 bytes"), (f"token:{h}", "stands for bearer tokens"),
                            (f"bob:{h}", "user bob is there twice")):
-        contains(refused(basic=write("users", f"bob:{h}", line)), f"users:2: ")
+        contains(refused(basic=write("users", f"bob:{h}", line)), "users:2: ")
         contains(refused(basic="users"), sentence)
     lines = [f"u{i}:{h}" for i in range(64)]
     with Server(basic=write("users", *lines), require=1) as s:

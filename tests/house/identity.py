@@ -39,7 +39,7 @@ class Authority(Pair):
     def issue(self, name, subject=None, names=HERE_NAMES, usage="serverAuth,clientAuth", days=30):
         """subject: "/CN=..." or "/". days below zero: it has expired."""
         pair = Pair(self.dir, name)
-        request = openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+        request = openssl("req", "-new", "-utf8", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                           "-keyout", pair.key, "-subj", "/CN=" + name if subject is None else subject)
         extensions = os.path.join(self.dir, name + ".ext")
         with open(extensions, "w") as f:
