@@ -152,12 +152,14 @@ def test_certificates_and_keys_that_do_not_fit():
     write("empty")
     write("nonsense", "-----BEGIN CERTIFICATE-----", "AAAA", "-----END CERTIFICATE-----")
     openssl("x509", "-in", NODE.crt, "-outform", "der", "-out", "der.crt")
-    os.chmod(NODE.crt, 0o600)
-    for cert, key in ((NODE.crt, "locked.key"), (NODE.key, NODE.crt), (NODE.crt, NODE.crt), (NODE.key, NODE.key),
-                      ("empty", NODE.key), (NODE.crt, "empty"), ("nonsense", NODE.key), (NODE.crt, "nonsense")):
-        why = refused(cert=cert, key=key)
-        contains(why, f"-22 certificate {cert} with key {key} cannot be used: ")
-        contains(why, "; both must be PEM, the key without a password")
+    for cert in (NODE.key, "empty", "nonsense"):
+        contains(refused(cert=cert, key=NODE.key), f"-22 {cert} holds no certificate in PEM: ")
+    shutil.copy(NODE.crt, "crt.key")
+    os.chmod("crt.key", 0o600)
+    for key in ("locked.key", "empty", "nonsense", "crt.key"):
+        why = refused(cert=NODE.crt, key=key)
+        contains(why, f"-22 the key {key} cannot be used: ")
+        contains(why, "; it must be PEM, without a password")
     contains(refused(cert="der.crt", key=NODE.key), "der.crt is no text file; is it the right file?")
     for one in ({"cert": NODE.crt}, {"key": NODE.key}):
         contains(refused(**one), "-22 TLS needs both a certificate and its key")
@@ -317,7 +319,7 @@ def test_reload():
         shutil.copy(NODE.key, "now.key")
         stays("the key now.key does not belong to the certificate now.crt")
         write("now.crt", "half a certi")
-        stays("certificate now.crt with key now.key cannot be used")
+        stays("now.crt holds no certificate in PEM")
         os.remove("now.crt")
         stays("now.crt cannot be opened")
         copy(NODE, "now")
