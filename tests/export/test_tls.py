@@ -354,6 +354,28 @@ def test_reload_of_the_clients_authority():
         c.close()
 
 
+def test_hundreds_of_reloads_leak_nothing():
+    """Each with a connection that began with what it replaces."""
+    copy(NODE, "now")
+    with Server(tls=client(CA), ca=CA.crt, cert="now.crt", key="now.key", socket="s", env=NO_QUARANTINE) as s:
+        def turn(n):
+            for _ in range(n):
+                with s.secure(me) as c:
+                    c.sendall(GET)
+                    equal(read_answer(c)[0], 200)
+                    equal(s.local("/reload"), (200, ""))
+                    c.sendall(GET)
+                    equal(read_answer(c)[0], 200)
+
+        me = client(CA, CA.issue("me"))
+        turn(100)
+        fds, before = settled(s), s.stats()["rss"]
+        turn(500)
+        equal(settled(s), fds)
+        grown = s.stats()["rss"] - before
+        assert grown < 1 << 20, f"{grown} bytes more"
+
+
 def test_a_reload_in_the_middle_of_a_handshake():
     copy(NODE, "now")
     with Server(tls=client(CA), cert="now.crt", key="now.key", socket="s") as s:
