@@ -125,18 +125,20 @@ enum {
 	  "Address and port of the HTTP server, such as [::1]:9102 or 0.0.0.0:9102; off: no TCP. " \
 	  "Default 127.0.0.1:9102.",                                                               \
 	  "listen")                                                                                \
-	K(http, tls_certificate, FILE, http.tls_certificate, "", "", "", EG_CONFIG_RESTART,        \
-	  "FILE", "Certificate chain for TLS, PEM. Default: none, no TLS.")                        \
-	K(http, tls_key, FILE, http.tls_key, "", "", "", EG_CONFIG_RESTART, "FILE",                \
-	  "Private key of tls_certificate, PEM.")                                                  \
-	K(http, tls_client_ca, FILE, http.tls_client_ca, "", "", "", EG_CONFIG_RESTART, "FILE",    \
-	  "Authorities, PEM, whose client certificates count as authentication.")                  \
+	K(http, tls_certificate, FILE, http.tls_certificate, "", "", "", 0, "FILE",                \
+	  "Certificate chain for TLS, PEM. Default: none, no TLS; switching TLS on or off takes "  \
+	  "a restart.")                                                                            \
+	K(http, tls_key, FILE, http.tls_key, "", "", "", 0, "FILE",                                \
+	  "Private key of tls_certificate, PEM, without a password.")                              \
+	K(http, tls_client_ca, FILE, http.tls_client_ca, "", "", "", 0, "FILE",                    \
+	  "Authorities, PEM. Clients must show a certificate of theirs, which counts as "          \
+	  "authentication.")                                                                       \
 	K(http, basic_auth_file, FILE, http.basic_auth_file, "", "", "", 0, "FILE",                \
 	  "Users of basic authentication: lines NAME:HASH, hashes as crypt(5) has them.")          \
 	K(http, token_file, FILE, http.token_file, "", "", "", 0, "FILE",                          \
 	  "Bearer tokens, one a line.")                                                            \
-	K(http, max_clients, NUMBER, http.max_clients, "256", "1", "4096", EG_CONFIG_RESTART,      \
-	  "NUMBER", "Connections at a time, 1 to 4096; default 256.")                              \
+	K(http, max_clients, NUMBER, http.max_clients, "256", "1", "4096", 0, "NUMBER",            \
+	  "Connections at a time, 1 to 4096; default 256.")                                        \
 	F(http, textfile, FILE, http.textfile, "", "", "", EG_CONFIG_RESTART, "PATH",              \
 	  "Also write the metrics to this file after each sample, whole or not at all, for the "   \
 	  "textfile collector of node_exporter.",                                                  \

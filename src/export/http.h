@@ -42,8 +42,9 @@ struct eg_http_config {
 	/*
 	 * With a password or token file: answer 401 to a TCP request without credentials, except of
 	 * EG_HTTP_OPEN_PATH. False: it reaches the handler as not authenticated. Wrong credentials are
-	 * answered 401 in any case, and 429 where too many are tried. A client certificate is asked
-	 * for, and counts as credentials, where there is tls_client_ca.
+	 * answered 401 in any case, and 429 where too many are tried. Where there is tls_client_ca
+	 * nobody gets through the handshake without a certificate of it, and that counts as
+	 * credentials.
 	 */
 	bool require_auth;
 	unsigned max_clients;	 /* of each listener, so that TCP cannot lock out local programs;

@@ -35,7 +35,10 @@ struct eg_auth {
 	uint64_t hashes;
 };
 
-/* Schemes that are slow on purpose, and how long their last field or the whole text is. */
+/*
+ * Schemes that are slow on purpose, and how long their last field or the whole text is. Some libraries
+ * call a few of them "legacy", which is about new hashes.
+ */
 static const struct {
 	const char *prefix;
 	unsigned whole, last;
@@ -47,6 +50,7 @@ static const struct {
 static bool is_hash(const char *text)
 {
 	size_t n = strlen(text);
+	int salt;
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(schemes); i++) {
 		if (strncmp(text, schemes[i].prefix, strlen(schemes[i].prefix)) != 0)
@@ -55,7 +59,8 @@ static bool is_hash(const char *text)
 			return false;
 		if (schemes[i].last && strlen(strrchr(text, '$') + 1) != schemes[i].last)
 			return false;
-		return crypt_checksalt(text) == CRYPT_SALT_OK;
+		salt = crypt_checksalt(text);
+		return salt == CRYPT_SALT_OK || salt == CRYPT_SALT_METHOD_LEGACY;
 	}
 	return false;
 }

@@ -35,7 +35,7 @@ void *eg_http_on_uri(void *cls, const char *uri, struct MHD_Connection *connecti
 }
 
 struct framing {
-	unsigned lengths, codings, hosts;
+	unsigned lengths, codings, hosts, authorizations;
 	bool bad_name;
 	const char *length, *coding;
 };
@@ -56,6 +56,8 @@ static enum MHD_Result count_header(void *cls, enum MHD_ValueKind kind, const ch
 		f->coding = value ? value : "";
 	} else if (strcasecmp(key, MHD_HTTP_HEADER_HOST) == 0) {
 		f->hosts++;
+	} else if (strcasecmp(key, MHD_HTTP_HEADER_AUTHORIZATION) == 0) {
+		f->authorizations++;
 	}
 	return MHD_YES;
 }
@@ -70,6 +72,9 @@ static unsigned check_framing(struct MHD_Connection *connection, const char *ver
 	if (f.bad_name || f.lengths > 1 || f.codings > 1 || (f.lengths && f.codings))
 		return MHD_HTTP_BAD_REQUEST;
 	if (f.hosts > 1 || (f.hosts == 0 && strcmp(version, MHD_HTTP_VERSION_1_1) == 0))
+		return MHD_HTTP_BAD_REQUEST;
+	/* Who is it? A proxy may have looked at the other one. */
+	if (f.authorizations > 1)
 		return MHD_HTTP_BAD_REQUEST;
 	/* An old proxy may have passed on a coding that it does not know: RFC 9112, 6.1. */
 	if (f.codings && strcmp(version, MHD_HTTP_VERSION_1_1) != 0)

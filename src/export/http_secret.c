@@ -19,12 +19,12 @@ static int check(const char *path, int fd, bool secret, struct eg_strbuf *why)
 		eg_strbuf_printf(why, "%s is no plain file; name the file itself", path);
 		return -EINVAL;
 	}
-	if (secret && (st.st_mode & S_IRWXO)) {
-		eg_strbuf_printf(
-			why,
-			"%s holds secrets and every user may read or write it (mode %04o); "
-			"run: chmod 0640 %s",
-			path, (unsigned)(st.st_mode & 07777), path);
+	if (secret && (st.st_mode & (S_IRWXO | S_IWGRP))) {
+		eg_strbuf_printf(why, "%s holds secrets, and %s (mode %04o); run: chmod 0640 %s",
+				 path,
+				 st.st_mode & S_IRWXO ? "every user may read or write it" :
+							"its group may change it",
+				 (unsigned)(st.st_mode & 07777), path);
 		return -EACCES;
 	}
 	if (st.st_size > (off_t)EG_SECRET_FILE_MAX) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading a file of credentials or of PEM text: a plain file, bounded, and where it is a secret, not
- * readable by everybody; with one sentence and the cure where it is not so.
+ * Reading a file of credentials or of PEM text: a plain file (a link to one will do), bounded, and where
+ * it is a secret, at most readable by its group; with one sentence and the cure where it is not so.
  */
 #ifndef EG_EXPORT_HTTP_SECRET_H
 #define EG_EXPORT_HTTP_SECRET_H

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
+import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "house"))
@@ -181,8 +183,9 @@ class Agent:
     """The shipped agent on a simulated machine, in its own state and run directories."""
 
     def __init__(self, place, sim=None, *words, ready=True, env=None, config=None, state="state",
-                 listen="127.0.0.1:0", user=None, group=None):
+                 listen="127.0.0.1:0", user=None, group=None, tls=None):
         self.place = place
+        self.tls = tls  # the context of its clients
         self.state = place.path(state)
         self.socket = place.path("run", "ergon.sock")
         self.page = place.path("run", "energy")
@@ -237,8 +240,11 @@ class Agent:
             connection.close()
 
     def get(self, path, headers=None, method="GET", body=None):
-        return self._ask(http.client.HTTPConnection(self.host, self.port, timeout=30), method, path, body,
-                         headers)
+        if self.scheme == "https":
+            c = http.client.HTTPSConnection(self.host, self.port, timeout=30, context=self.tls)
+        else:
+            c = http.client.HTTPConnection(self.host, self.port, timeout=30)
+        return self._ask(c, method, path, body, headers)
 
     def local(self, path, method="GET", body=None, headers=None):
         if isinstance(body, (dict, list)):
@@ -278,6 +284,78 @@ class Agent:
         if self.process.poll() is None:
             self.kill()
         self.log_file.close()
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Prometheus:
+    """The real one, which scrapes each job every second. jobs: {name: more lines of its configuration}."""
+
+    def __init__(self, place, target, jobs=None):
+        program = shutil.which("prometheus")
+        if not program:
+            raise Skip("prometheus is not installed")
+        text = "global: {scrape_interval: 1s, scrape_timeout: 900ms}\nscrape_configs:\n"
+        for name, more in (jobs or {"ergon": ""}).items():
+            text += f"- job_name: {name}\n  static_configs: [{{targets: ['{target}']}}]\n"
+            text += "".join(f"  {line}\n" for line in more.splitlines())
+        self.port = free_port()
+        config = place.path("prometheus.yml")
+        with open(config, "w") as f:
+            f.write(text)
+        self.log = open(place.path("prometheus.log"), "wb")
+        self.process = subprocess.Popen(
+            [program, f"--config.file={config}", f"--storage.tsdb.path={place.path('tsdb')}",
+             f"--web.listen-address=127.0.0.1:{self.port}", "--log.level=warn"],
+            stdout=self.log, stderr=self.log)
+        until("prometheus", self.ready, 60)
+
+    def ready(self):
+        assert self.process.poll() is None, "prometheus ended"
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=5) as r:
+                return r.status == 200
+        except OSError:
+            return False
+
+    def query(self, text, at=None):
+        words = {"query": text}
+        if at is not None:
+            words["time"] = f"{at:.3f}"
+        return self.ask("query?" + urllib.parse.urlencode(words))["result"]
+
+    def ask(self, what):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/{what}", timeout=10) as r:
+            d = json.load(r)
+        assert d["status"] == "success", d
+        return d["data"]
+
+    def job(self, name):
+        """(up, why not) as of its latest scrape; None before the first."""
+        for t in self.ask("targets?state=active")["activeTargets"]:
+            if t["labels"]["job"] == name and t["health"] != "unknown":
+                return t["health"] == "up", t["lastError"]
+        return None
+
+    def raw(self, selector, seconds=600):
+        """[(time, value)] as they were scraped."""
+        found = self.query(f"{selector}[{seconds}s]")
+        assert len(found) == 1, (selector, found)
+        return [(float(t), float(v)) for t, v in found[0]["values"]]
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.log.close()
 
 
 LINE = re.compile(r'^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$')

@@ -1,17 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real Prometheus scrapes the agent on a simulated machine in real time: over wraps of the counter, a
 kill -9, a time without an agent, and a restart."""
-import json
-import os
-import shutil
-import signal
-import socket
-import subprocess
 import time
-import urllib.parse
-import urllib.request
 
-from rig import NS, SOAK, Agent, Place, Sim, Skip, run_tests, until
+from rig import SOAK, Agent, Place, Prometheus, Sim, run_tests, until
 
 SECONDS = 24 * SOAK  # before the kill, and again after the restart
 # 1,000 J at 100 W: the counter wraps every ten seconds.
@@ -27,64 +19,6 @@ start = 995000000
 power = 100W
 """
 SENSOR = "rapl intel-rapl:0"
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-class Prometheus:
-    def __init__(self, place, target):
-        program = shutil.which("prometheus")
-        if not program:
-            raise Skip("prometheus is not installed")
-        self.port = free_port()
-        config = place.path("prometheus.yml")
-        with open(config, "w") as f:
-            f.write("global: {scrape_interval: 1s, scrape_timeout: 900ms}\nscrape_configs:\n"
-                    f"- job_name: ergon\n  static_configs: [{{targets: ['{target}']}}]\n")
-        self.log = open(place.path("prometheus.log"), "wb")
-        self.process = subprocess.Popen(
-            [program, f"--config.file={config}", f"--storage.tsdb.path={place.path('tsdb')}",
-             f"--web.listen-address=127.0.0.1:{self.port}", "--log.level=warn"],
-            stdout=self.log, stderr=self.log)
-        until("prometheus", self.ready, 60)
-
-    def ready(self):
-        assert self.process.poll() is None, "prometheus ended"
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=5) as r:
-                return r.status == 200
-        except OSError:
-            return False
-
-    def query(self, text, at=None):
-        words = {"query": text}
-        if at is not None:
-            words["time"] = f"{at:.3f}"
-        url = f"http://127.0.0.1:{self.port}/api/v1/query?" + urllib.parse.urlencode(words)
-        with urllib.request.urlopen(url, timeout=10) as r:
-            d = json.load(r)
-        assert d["status"] == "success", d
-        return d["data"]["result"]
-
-    def raw(self, selector, seconds=600):
-        """[(time, value)] as they were scraped."""
-        found = self.query(f"{selector}[{seconds}s]")
-        assert len(found) == 1, (selector, found)
-        return [(float(t), float(v)) for t, v in found[0]["values"]]
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self.log.close()
 
 
 def boot_of(unix_seconds):

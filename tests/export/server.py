@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of the HTTP server share: starting test_server, raw and proper clients, TAP."""
+import atexit
 import http.client
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -37,6 +39,36 @@ def until(condition, what=""):
         time.sleep(0.02)
 
 
+def refused(**options):
+    """The sentence of a server that does not open."""
+    r = subprocess.run([PROGRAM, "listen=127.0.0.1:0", *(f"{k}={v}" for k, v in options.items())],
+                       capture_output=True, text=True, timeout=WAIT_S)
+    equal((r.returncode, r.stdout), (2, ""), r.stderr)
+    return r.stderr.strip()
+
+
+def to_temporary_directory():
+    place = tempfile.mkdtemp(prefix="ergon-http-")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    os.chdir(place)
+
+
+# A freed block would stay counted in a sanitizer's quarantine.
+NO_QUARANTINE = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"}
+
+
+def settled(s):
+    """The descriptors, once the connections of before are gone."""
+    def alone():
+        nonlocal now
+        now = s.stats()
+        return now["clients"] == 1
+
+    now = None
+    until(alone, "the others are gone")
+    return now["fds"]
+
+
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path):
         super().__init__("localhost", timeout=WAIT_S)
@@ -49,9 +81,11 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 class Server:
-    """test_server on a free port of 127.0.0.1 (listen=None: none), in a directory of its own."""
+    """test_server on a free port of 127.0.0.1 (listen=None: none), in a directory of its own. tls: the
+    context of its clients."""
 
-    def __init__(self, *, env=None, preexec_fn=None, listen="127.0.0.1:0", **options):
+    def __init__(self, *, env=None, preexec_fn=None, listen="127.0.0.1:0", tls=None, **options):
+        self.tls = tls
         self.dir = options.pop("dir", None) or tempfile.mkdtemp(prefix="ergon-http-")
         words = [f"{k}={v}" for k, v in options.items()]
         if listen:
@@ -87,6 +121,8 @@ class Server:
     def connection(self):
         if self.port is None:
             return UnixConnection(self.socket)
+        if self.tls:
+            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=WAIT_S, context=self.tls)
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_S)
 
     def get(self, path, method="GET", body=None, headers=None, connection=None):
@@ -104,13 +140,31 @@ class Server:
         equal(status, 200, path)
         return body.decode()
 
+    def local(self, path, **kw):
+        """Over the Unix socket, which needs no credentials: (status, text)."""
+        c = UnixConnection(self.socket)
+        status, _, body = self.get(path, connection=c, **kw)
+        c.close()
+        return status, body.decode()
+
     def stats(self):
+        if self.socket:
+            return json.loads(self.local("/stats")[1])
         return json.loads(self.text("/stats"))
 
     def raw(self, timeout=WAIT_S):
         s = socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return s
+
+    def secure(self, context=None, name="127.0.0.1"):
+        """A connection after its handshake, as far as its client can tell."""
+        s = self.raw()
+        try:
+            return (context or self.tls).wrap_socket(s, server_hostname=name)
+        except OSError:
+            s.close()
+            raise
 
     def talk(self, data):
         """What a raw message gets until the server closes or the answer is whole."""

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The HTTP server with handlers for the tests, which test_http.py drives from outside:
+ * The HTTP server with handlers for the tests, which the scripts beside it drive from outside:
  *
  *     test_server [listen=A:P] [socket=PATH] [mode=0660] [group=G] [cert=F] [key=F] [ca=F] [basic=F]
  *                 [tokens=F] [require=1] [clients=N] [idle=S]
@@ -229,9 +229,17 @@ static void peer(struct eg_http_request *req, struct eg_strbuf *out)
 	say(req, 200, out);
 }
 
+/* ?require=0|1, and ?tls=0: as if the configuration had changed. */
 static void reload(struct eg_http_request *req, struct eg_strbuf *out)
 {
-	int r = eg_http_reload(http, &cfg, out);
+	struct eg_http_config now;
+	int r;
+
+	cfg.require_auth = number(req, "require", cfg.require_auth) != 0;
+	now = cfg;
+	if (!number(req, "tls", 1))
+		now.tls_certificate = now.tls_key = now.tls_client_ca = NULL;
+	r = eg_http_reload(http, &now, out);
 
 	say(req, r < 0 ? 409 : 200, out);
 }
