@@ -87,6 +87,7 @@ static int open_config(struct agent *a, struct eg_strbuf *why)
 
 	if (r < 0)
 		return r == -ENOMEM ? FAILURE : USAGE;
+	a->first = a->source;
 	a->cfg = eg_config_get(a->source);
 	eg_log_setup(a->cfg->agent.log_level, a->cfg->agent.log_format == EG_LOG_FORMAT_JSON);
 	a->interval_ns = a->cfg->agent.interval_ns;
@@ -523,11 +524,12 @@ static void reload(struct agent *a)
 		a->facts.config_reload_unix_ns = eg_clock_unix_ns(&a->env.clock);
 		eg_log_setup(a->cfg->agent.log_level,
 			     a->cfg->agent.log_format == EG_LOG_FORMAT_JSON);
-		eg_config_needs_restart(old_cfg, a->cfg, &restart);
+		eg_config_needs_restart(eg_config_get(a->first), a->cfg, &restart);
 		eg_log(EG_LOG_INFO, "config", "reloaded%s%s",
 		       restart.len ? "; these work after a restart: " : "",
 		       eg_strbuf_get(&restart));
-		eg_config_free(old);
+		if (old != a->first)
+			eg_config_free(old);
 	}
 	eg_notify_send(&a->notify, "READY=1");
 	eg_strbuf_free(&why);
@@ -694,7 +696,9 @@ static void close_all(struct agent *a)
 		eg_file_clock_close(a->steered);
 		if (a->have_env)
 			eg_env_close(&a->env);
-		eg_config_free(a->source);
+		if (a->source != a->first)
+			eg_config_free(a->source);
+		eg_config_free(a->first);
 	}
 	eg_notify_close(&a->notify);
 	eg_strbuf_free(&a->body);

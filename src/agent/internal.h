@@ -26,7 +26,11 @@ struct eg_devices;  /* devices.c */
 
 struct agent {
 	const struct eg_agent_start *start;
-	struct eg_config_source *source;
+	/*
+	 * In use, and that of the start: what works after a restart only is still as that says, and
+	 * drivers borrow their settings from it.
+	 */
+	struct eg_config_source *source, *first;
 	const struct eg_config *cfg; /* of source */
 	struct eg_places places;
 

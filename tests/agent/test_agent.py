@@ -162,6 +162,15 @@ def test_reload():
             f.write('[agent]\ninterval = "2s"\n')
         agent.reload()
         until("the word about a restart", lambda: "agent.interval" in agent.log())
+        # It is told as long as it is true, and what is told of the agent is what it does.
+        assert agent.local("/api/v1/").json["interval_seconds"] == 1
+        for text, pending in (('[agent]\ninterval = "2s"\n', True), ("", False)):
+            with open(agent.config, "w") as f:
+                f.write(text)
+            count = len(re.findall("config: reloaded", agent.log()))
+            agent.reload()
+            until("the reload", lambda: len(re.findall("config: reloaded", agent.log())) > count)
+            assert ("agent.interval" in agent.log().splitlines()[-1]) == pending, agent.log()
         assert agent.stop() == 0
 
 
