@@ -586,7 +586,6 @@ static void do_what_is_due(struct agent *a)
 	}
 	if (now >= a->flush_ns) {
 		eg_agent_flush(a);
-		eg_watch_store(a->watch, a->store);
 		a->flush_ns = now + a->cfg->energy.wal_flush_ns;
 	}
 	if (a->textfile && now >= a->textfile_ns &&
@@ -641,12 +640,20 @@ static void loop(struct agent *a)
 static void stop_in_order(struct agent *a)
 {
 	const struct eg_account *accounts;
+	struct eg_store_status st = {0};
 	size_t n;
 
 	eg_notify_send(&a->notify, "STOPPING=1");
 	eg_agent_tick(a);
 	accounts = eg_agent_accounts(a, &n);
-	a->store = eg_store_close(a->store, accounts, n, a->fine->unix_ns, STOP_FLUSH_NS);
+	a->store = eg_store_close(a->store, accounts, n, a->fine->unix_ns, STOP_FLUSH_NS, &st);
+	if (st.last_error < 0)
+		eg_log(EG_LOG_ERROR, "ledger", "the last flush of the log failed: %s; %s",
+		       eg_watch_flush_text(st.last_error),
+		       st.checkpoint_lost ?
+			       "the checkpoint is lost too: what was used since the flush before "
+			       "is gone" :
+			       "the checkpoint has it all, and the next start goes on with it");
 	eg_log(EG_LOG_INFO, "agent", "stopped");
 }
 
@@ -684,7 +691,7 @@ static void close_all(struct agent *a)
 	eg_watch_free(a->watch);
 	if (a->self)
 		eg_self_free(a->self);
-	eg_store_close(a->store, NULL, 0, 0, 0);
+	eg_store_close(a->store, NULL, 0, 0, 0, NULL);
 	eg_stats_close(a->stats);
 	eg_view_free(a->fine);
 	eg_view_free(a->coarse);

@@ -103,6 +103,8 @@ int eg_watch_new(const struct eg_view *v, struct eg_watch **ret) EG_MUST_CHECK;
 struct eg_watch *eg_watch_free(struct eg_watch *w);
 void eg_watch_look(struct eg_watch *w, const struct eg_view *v, struct eg_meter *m);
 void eg_watch_store(struct eg_watch *w, struct eg_store *s);
+/* Why a flush of the log failed. */
+const char *eg_watch_flush_text(int err);
 
 /* devices.c */
 int eg_devices_new(struct eg_meter *m, struct eg_devices **ret) EG_MUST_CHECK;

@@ -94,6 +94,7 @@ void eg_agent_tick(struct agent *a)
 	if (eg_api_wants_coarse(a->api) && coarse_is_due(a))
 		renew_coarse(a);
 	eg_watch_look(a->watch, a->fine, a->meter);
+	eg_watch_store(a->watch, a->store);
 	eg_agent_tell_api(a);
 }
 

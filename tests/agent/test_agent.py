@@ -102,6 +102,25 @@ def test_stop_under_load():
             sim.close()
 
 
+def test_stop_that_cannot_write():
+    """The last flush fails: the stop says so, and whether the checkpoint has what is missing in the log."""
+    for gone, words in ((["ledger.log", "checkpoint"], "is gone"), (["ledger.log"], "has it all")):
+        with Place() as place:
+            sim = place.add(Sim(place, MACHINE, clock=True))
+            agent = place.add(Agent(place, sim))
+            sim.time.sleep(5)
+            for name in gone:
+                os.unlink(os.path.join(agent.state, name))
+            os.mkdir(os.path.join(agent.state, "ledger.log"))  # in the way of a new one
+            for _ in range(0 if "checkpoint" in gone else 90):
+                sim.time.sleep(1)  # a flush is due in here, and the word comes before the next one
+                time.sleep(0.005)
+            if "checkpoint" not in gone:
+                assert "cannot be written: another file lies in its place" in agent.log(), agent.log()
+            assert agent.stop() == 0
+            assert re.search("last flush of the log failed.*" + words, agent.log()), agent.log()
+
+
 def test_second_agent_is_refused():
     """T23: the second one on a state directory ends with 1 and a cure; totals are the first one's."""
     with Place() as place:
