@@ -239,6 +239,33 @@ static int open_meter(struct agent *a, struct eg_strbuf *why)
 	return 0;
 }
 
+/* A total that the store cannot keep would fall with the next start: it is not shown at all. */
+static int find_places(struct agent *a)
+{
+	const struct eg_account *accounts;
+	size_t n, without;
+	bool *kept;
+
+	eg_view_take(a->fine, a->meter);
+	accounts = eg_agent_accounts(a, &n);
+	kept = calloc(n + 1, sizeof(*kept));
+	if (!kept)
+		return FAILURE;
+	without = eg_store_find_places(a->store, accounts, n, kept);
+	if (without == 0) {
+		free(kept);
+		return 0;
+	}
+	a->kept = kept;
+	a->facts.accounts_refused += without;
+	eg_log(EG_LOG_ERROR, "ledger",
+	       "%zu accounts of the devices here find no place beside those of earlier ones (ceiling "
+	       "%d): they show no totals; cure: `ergon ledger export`, then start with a new state "
+	       "directory",
+	       without, EG_ACCOUNTS_MAX);
+	return 0;
+}
+
 static int open_views(struct agent *a, struct eg_strbuf *why)
 {
 	int r = eg_view_new(a->meter, &a->fine);
@@ -254,9 +281,11 @@ static int open_views(struct agent *a, struct eg_strbuf *why)
 	a->scratch = calloc(a->fine->max_accounts + 1, sizeof(*a->scratch));
 	if (!a->scratch)
 		return FAILURE;
-	if (a->store && eg_store_start(a->store, a->fine->max_accounts, why) < 0)
+	if (!a->store)
+		return 0;
+	if (eg_store_start(a->store, a->fine->max_accounts, why) < 0)
 		return FAILURE;
-	return 0;
+	return find_places(a);
 }
 
 static gid_t group_of(const char *name)
@@ -696,6 +725,7 @@ static void close_all(struct agent *a)
 	eg_view_free(a->fine);
 	eg_view_free(a->coarse);
 	free(a->scratch);
+	free(a->kept);
 	/* A driver that hangs keeps the meter and may still look at the environment. */
 	left_behind = !eg_devices_free(a->devices) || eg_meter_close(a->meter) != NULL;
 	if (!left_behind) {

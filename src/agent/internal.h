@@ -48,6 +48,7 @@ struct agent {
 	struct eg_account *scratch; /* accounts of the view, one after the other, for the store */
 
 	struct eg_store *store; /* NULL: memory only */
+	bool *kept; /* accounts of the views that the store has a place for; NULL: all */
 	struct eg_page_writer *page;
 	struct eg_http *http;
 	struct eg_api *api;

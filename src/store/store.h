@@ -79,6 +79,12 @@ size_t eg_store_accounts(const struct eg_store *s, const struct eg_account **ret
  * Once, before the first checkpoint. Errors of the file system; -ENOSPC: also above the ceiling.
  */
 int eg_store_start(struct eg_store *s, size_t n_accounts, struct eg_strbuf *why) EG_MUST_CHECK;
+/*
+ * Which of these accounts checkpoint and log have a place for, when they are given in this order from
+ * now on; returns how many they have none for. After start.
+ */
+size_t eg_store_find_places(struct eg_store *s, const struct eg_account *a, size_t n,
+			    bool *ret_kept);
 /* Writes the other slot. No system call, no allocation, no lock that anybody holds long. */
 void eg_store_checkpoint(struct eg_store *s, const struct eg_account *a, size_t n, uint64_t t_ns,
 			 uint64_t unix_ns);

@@ -8,9 +8,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "store"))
+import ledger_format as fmt  # noqa: E402
 from rig import ERGON, NS, Agent, Place, Sim, Skip, UnixConnection, ergon, ledger, parse_text, run_tests, until
 
 MACHINE = """[scenario]
@@ -327,6 +330,35 @@ def test_reboot():
 def created(agent):
     om = agent.local("/metrics", headers={"Accept": "application/openmetrics-text"}).text
     return float(re.search(r'ergon_energy_joules_created\{device="cpu-0",component="package".*\} (\S+)', om)[1])
+
+
+def test_full_ledger():
+    """T33, T34: a device for whose account there is no place is said, and shows no total that would fall."""
+    start = 1700000000 * NS
+    boot = "00112233-4455-6677-8899-aabbccddeeff"
+    names = [f"gone-{i}/gpu/measured" for i in range(4094)]
+    with Place() as place:
+        sim = place.add(Sim(place, MACHINE, clock=True))
+        os.mkdir(place.path("state"))
+        with open(place.path("state", "ledger.log"), "wb") as f:
+            f.write(fmt.log_header(start) + fmt.mark(fmt.START, 1, start, boot))
+            for i, name in enumerate(names):
+                f.write(fmt.text(fmt.ACCOUNT, 1, start, name, name) +
+                        fmt.delta(1, start, name, i + 1, uj=i + 1, created_unix_ns=start))
+            f.write(fmt.mark(fmt.STOP, 1, start, boot))
+        agent = place.add(Agent(place, sim))
+        sim.time.sleep(65)
+        before = agent.totals()
+        assert CPU in before and ("node", "chassis", "measured") not in before, len(before)
+        assert "2 accounts of the devices here find no place" in agent.log(), agent.log()
+        assert [v for (name, _), v in agent.metrics().items() if name == "ergon_agent_accounts_refused_total"] == [4]
+        agent.kill()
+        agent = place.add(Agent(place, sim))
+        after = agent.totals()
+        assert len(before) > 4000 and all(after[k] >= v for k, v in before.items())
+        assert after[CPU] >= 6000
+        agent.stop()
+        assert len(ledger(agent.state)["accounts"]) == 4096
 
 
 def test_no_sensor():
