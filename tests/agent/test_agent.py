@@ -278,6 +278,27 @@ def test_one_line_a_change():
         agent.stop()
 
 
+def test_gauge_that_comes_back():
+    """Its total stands still while it is away and goes on after; the time between is a gap, of its real length."""
+    text = MACHINE.replace("update = 1s", "update = 1s\nevent = 20s vanish for 100s")
+    chassis = ("node", "chassis", "measured")
+    with Place() as place:
+        sim = place.add(Sim(place, text, clock=True))
+        agent = place.add(Agent(place, sim))
+        start = sim.time.now()
+        sim.time.sleep(60)
+        held = agent.totals()[chassis]
+        sim.time.sleep(120)
+        totals, m = agent.totals(), agent.metrics(local=True)
+        seconds = (sim.time.now() - start) / NS
+        gap = max(v for (name, labels), v in m.items() if name == "ergon_gap_seconds_total"
+                  and ("channel", "power_meter-power_meter.0-chassis") in labels)
+        assert held <= 250 * 20 and 95 <= gap <= 110, (held, gap)
+        joules = sum(totals.get((*chassis[:2], p), 0) for p in ("measured", "estimated"))
+        assert abs(joules / 250 + gap - seconds) < 2, (joules, gap, seconds)
+        agent.stop()
+
+
 def test_absent_device_keeps_its_total():
     """T34, T22: unplugged between two agents, and back."""
     with Place() as place:
