@@ -97,7 +97,7 @@ static void bench_checkpoint(const char *dir, size_t n, unsigned ticks)
 		ns[round] = (now_ns(CLOCK_THREAD_CPUTIME_ID) - begin) / ticks;
 	}
 	printf("checkpoint of %zu accounts: %.0f ns\n", n, median(ns, ROUNDS));
-	eg_store_close(s, NULL, 0, 0, 0);
+	eg_store_close(s, NULL, 0, 0, 0, NULL);
 	free(a);
 	tidy(dir);
 }
@@ -122,7 +122,7 @@ static void bench_flush(const char *dir)
 	}
 	printf("flush of %d accounts: %.0f us until it is on the disk, %.1f us of the loop\n",
 	       ACCOUNTS, median(whole, FLUSHES) / 1e3, median(handing, FLUSHES) / 1e3);
-	eg_store_close(s, NULL, 0, 0, 0);
+	eg_store_close(s, NULL, 0, 0, 0, NULL);
 	free(a);
 	tidy(dir);
 }

@@ -87,6 +87,7 @@ static int open_config(struct agent *a, struct eg_strbuf *why)
 
 	if (r < 0)
 		return r == -ENOMEM ? FAILURE : USAGE;
+	a->first = a->source;
 	a->cfg = eg_config_get(a->source);
 	eg_log_setup(a->cfg->agent.log_level, a->cfg->agent.log_format == EG_LOG_FORMAT_JSON);
 	a->interval_ns = a->cfg->agent.interval_ns;
@@ -238,6 +239,33 @@ static int open_meter(struct agent *a, struct eg_strbuf *why)
 	return 0;
 }
 
+/* A total that the store cannot keep would fall with the next start: it is not shown at all. */
+static int find_places(struct agent *a)
+{
+	const struct eg_account *accounts;
+	size_t n, without;
+	bool *kept;
+
+	eg_view_take(a->fine, a->meter);
+	accounts = eg_agent_accounts(a, &n);
+	kept = calloc(n + 1, sizeof(*kept));
+	if (!kept)
+		return FAILURE;
+	without = eg_store_find_places(a->store, accounts, n, kept);
+	if (without == 0) {
+		free(kept);
+		return 0;
+	}
+	a->kept = kept;
+	a->facts.accounts_refused += without;
+	eg_log(EG_LOG_ERROR, "ledger",
+	       "%zu accounts of the devices here find no place beside those of earlier ones (ceiling "
+	       "%d): they show no totals; cure: `ergon ledger export`, then start with a new state "
+	       "directory",
+	       without, EG_ACCOUNTS_MAX);
+	return 0;
+}
+
 static int open_views(struct agent *a, struct eg_strbuf *why)
 {
 	int r = eg_view_new(a->meter, &a->fine);
@@ -253,9 +281,11 @@ static int open_views(struct agent *a, struct eg_strbuf *why)
 	a->scratch = calloc(a->fine->max_accounts + 1, sizeof(*a->scratch));
 	if (!a->scratch)
 		return FAILURE;
-	if (a->store && eg_store_start(a->store, a->fine->max_accounts, why) < 0)
+	if (!a->store)
+		return 0;
+	if (eg_store_start(a->store, a->fine->max_accounts, why) < 0)
 		return FAILURE;
-	return 0;
+	return find_places(a);
 }
 
 static gid_t group_of(const char *name)
@@ -523,11 +553,12 @@ static void reload(struct agent *a)
 		a->facts.config_reload_unix_ns = eg_clock_unix_ns(&a->env.clock);
 		eg_log_setup(a->cfg->agent.log_level,
 			     a->cfg->agent.log_format == EG_LOG_FORMAT_JSON);
-		eg_config_needs_restart(old_cfg, a->cfg, &restart);
+		eg_config_needs_restart(eg_config_get(a->first), a->cfg, &restart);
 		eg_log(EG_LOG_INFO, "config", "reloaded%s%s",
 		       restart.len ? "; these work after a restart: " : "",
 		       eg_strbuf_get(&restart));
-		eg_config_free(old);
+		if (old != a->first)
+			eg_config_free(old);
 	}
 	eg_notify_send(&a->notify, "READY=1");
 	eg_strbuf_free(&why);
@@ -584,7 +615,6 @@ static void do_what_is_due(struct agent *a)
 	}
 	if (now >= a->flush_ns) {
 		eg_agent_flush(a);
-		eg_watch_store(a->watch, a->store);
 		a->flush_ns = now + a->cfg->energy.wal_flush_ns;
 	}
 	if (a->textfile && now >= a->textfile_ns &&
@@ -639,12 +669,20 @@ static void loop(struct agent *a)
 static void stop_in_order(struct agent *a)
 {
 	const struct eg_account *accounts;
+	struct eg_store_status st = {0};
 	size_t n;
 
 	eg_notify_send(&a->notify, "STOPPING=1");
 	eg_agent_tick(a);
 	accounts = eg_agent_accounts(a, &n);
-	a->store = eg_store_close(a->store, accounts, n, a->fine->unix_ns, STOP_FLUSH_NS);
+	a->store = eg_store_close(a->store, accounts, n, a->fine->unix_ns, STOP_FLUSH_NS, &st);
+	if (st.last_error < 0)
+		eg_log(EG_LOG_ERROR, "ledger", "the last flush of the log failed: %s; %s",
+		       eg_watch_flush_text(st.last_error),
+		       st.checkpoint_lost ?
+			       "the checkpoint is lost too: what was used since the flush before "
+			       "is gone" :
+			       "the checkpoint has it all, and the next start goes on with it");
 	eg_log(EG_LOG_INFO, "agent", "stopped");
 }
 
@@ -682,11 +720,12 @@ static void close_all(struct agent *a)
 	eg_watch_free(a->watch);
 	if (a->self)
 		eg_self_free(a->self);
-	eg_store_close(a->store, NULL, 0, 0, 0);
+	eg_store_close(a->store, NULL, 0, 0, 0, NULL);
 	eg_stats_close(a->stats);
 	eg_view_free(a->fine);
 	eg_view_free(a->coarse);
 	free(a->scratch);
+	free(a->kept);
 	/* A driver that hangs keeps the meter and may still look at the environment. */
 	left_behind = !eg_devices_free(a->devices) || eg_meter_close(a->meter) != NULL;
 	if (!left_behind) {
@@ -694,7 +733,9 @@ static void close_all(struct agent *a)
 		eg_file_clock_close(a->steered);
 		if (a->have_env)
 			eg_env_close(&a->env);
-		eg_config_free(a->source);
+		if (a->source != a->first)
+			eg_config_free(a->source);
+		eg_config_free(a->first);
 	}
 	eg_notify_close(&a->notify);
 	eg_strbuf_free(&a->body);

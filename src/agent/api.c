@@ -349,9 +349,9 @@ static void get_index(struct eg_api_call *c)
 	eg_api_doc_open(&d, "ergon.api/1");
 	eg_json_text(j, "version", EG_VERSION);
 	eg_json_text(j, "access", eg_api_granularity(c->access));
-	eg_json_nano(j, "interval_seconds", c->cfg->agent.interval_ns);
+	eg_json_nano(j, "interval_seconds", c->api->interval_ns);
 	eg_json_nano(j, "coarse_interval_seconds", c->cfg->access.coarse_interval_ns);
-	eg_json_nano(j, "history_seconds", c->cfg->agent.history_ns);
+	eg_json_nano(j, "history_seconds", c->api->history_ns);
 	eg_json_u64(j, "max_windows", c->cfg->access.max_windows);
 	eg_json_nano(j, "window_expiry_seconds", c->cfg->access.window_expiry_ns);
 	eg_json_array(j, "routes");
@@ -379,6 +379,7 @@ uint64_t eg_api_now_ns(const struct eg_api *api)
 
 int eg_api_new(const struct eg_api_host *host, struct eg_api **ret)
 {
+	const struct eg_config *cfg = host->config(host->arg);
 	struct eg_api *api = calloc(1, sizeof(*api));
 	int r;
 
@@ -386,6 +387,8 @@ int eg_api_new(const struct eg_api_host *host, struct eg_api **ret)
 		return -ENOMEM;
 	api->host = *host;
 	api->n = eg_meter_count(host->meter);
+	api->interval_ns = cfg->agent.interval_ns;
+	api->history_ns = cfg->agent.history_ns;
 	api->event = EG_STRBUF_INIT(EG_HTTP_QUEUE_MAX);
 	r = eg_api_read_new(api);
 	if (r == 0)

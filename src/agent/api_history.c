@@ -82,11 +82,16 @@ static bool is_close(uint64_t t_ns, uint64_t since_ns, uint64_t interval_ns)
 	return t_ns + interval_ns / SLACK < since_ns + interval_ns;
 }
 
-/* Is an entry at t, after one at `last`, step_ns later? */
-static bool is_next(const struct eg_api_ring *ring, uint64_t t_ns, uint64_t last_ns,
-		    uint64_t step_ns)
+/* What entries that lie an interval apart may slip. */
+static uint64_t slack_ns(const struct eg_api_ring *ring, uint64_t interval_ns)
 {
-	return t_ns + ring->slack_ns >= eg_add_sat(last_ns, step_ns);
+	return EG_MAX(ring->slack_ns, interval_ns / SLACK);
+}
+
+/* Is an entry at t, after one at `last`, step_ns later? */
+static bool is_next(uint64_t t_ns, uint64_t last_ns, uint64_t step_ns, uint64_t slack)
+{
+	return t_ns + slack >= eg_add_sat(last_ns, step_ns);
 }
 
 /* Does the sample become an entry? It may take the place of the last one. */
@@ -107,7 +112,9 @@ static bool is_wanted(struct eg_api_ring *ring, const struct eg_view *v, bool co
 		ring->n--;
 		return true;
 	}
-	return !last || is_next(ring, v->t_ns, last->t_ns, ring->step_ns);
+	/* A reload may have made the interval longer than the ring's step. */
+	return !last || is_next(v->t_ns, last->t_ns, EG_MAX(ring->step_ns, interval_ns),
+				coarse ? slack_ns(ring, interval_ns) : ring->slack_ns);
 }
 
 void eg_api_history_put(struct eg_api *api, const struct eg_view *v, bool coarse)
@@ -163,15 +170,17 @@ static void put_entries(struct eg_json *j, const struct eg_api_call *c, const st
 {
 	const struct eg_api *api = c->api;
 	const struct eg_api_ring *ring = api->ring;
-	uint64_t last_ns = 0;
+	bool full = c->access == EG_ACCESS_FULL;
+	uint64_t last_ns = 0,
+		 slack = full ? ring->slack_ns : slack_ns(ring, c->cfg->access.coarse_interval_ns);
 
 	eg_json_array(j, "entries");
 	for (size_t k = 0; k < ring->n; k++) {
 		const struct moment *m = &ring->moment[at(ring, k)];
 		uint64_t t_ns = m->t_ns;
 
-		if (t_ns < from_ns || (c->access != EG_ACCESS_FULL && !is_settled(c, m)) ||
-		    (last_ns && !is_next(ring, t_ns, last_ns, step_ns)))
+		if (t_ns < from_ns || (!full && !is_settled(c, m)) ||
+		    (last_ns && !is_next(t_ns, last_ns, step_ns, slack)))
 			continue;
 		put_entry(j, api, v, at(ring, k));
 		last_ns = t_ns;
@@ -200,6 +209,8 @@ void eg_api_get_history(struct eg_api_call *c)
 	if (!v)
 		return;
 	step_ns = EG_MAX(step_ns, ring->step_ns);
+	if (c->access != EG_ACCESS_FULL) /* older entries may lie closer than the policy is now */
+		step_ns = EG_MAX(step_ns, c->cfg->access.coarse_interval_ns);
 	span_ns = EG_MIN(span_ns, now_ns);
 	/* An answer has a ceiling too. */
 	thin_ns = (ring->n * c->api->n / EG_API_HISTORY_CELLS + 1) * ring->step_ns;

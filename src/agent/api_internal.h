@@ -102,6 +102,8 @@ struct eg_api_stream; /* api_stream.c */
 struct eg_api {
 	struct eg_api_host host;
 	size_t n; /* channels of the meter */
+	/* As they were at the start: a reload does not change what works after a restart only. */
+	uint64_t interval_ns, history_ns;
 	/* Who contains whom among all channels, and among the parts of the machine alone. */
 	struct eg_boundary_out *role, *part;
 

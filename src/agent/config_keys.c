@@ -47,7 +47,18 @@ int eg_config_find(const char *section, const char *name)
 	return -ENOENT;
 }
 
-/* A key in the wrong section is nearer than another key in the right one. */
+/* Is one the beginning of the other, up to a word's end? price, price_per_kwh */
+static bool is_short_for(const char *name, const char *full)
+{
+	size_t n = strlen(name);
+
+	return n && strncmp(name, full, n) == 0 && full[n] == '_';
+}
+
+/*
+ * A key in the wrong section is nearer than another key in the right one. A beginning of a name is as
+ * near as one wrong letter.
+ */
 int eg_config_nearest(const char *section, const char *name)
 {
 	unsigned least = 2 * 255; /* what too long words are apart */
@@ -55,8 +66,9 @@ int eg_config_nearest(const char *section, const char *name)
 
 	for (int i = 0; i < EG_CONFIG_N_KEYS; i++) {
 		const struct eg_config_key *k = &eg_config_keys[i];
-		unsigned d =
-			2 * eg_edit_distance(name, k->name) + (strcmp(section, k->section) != 0);
+		unsigned d = is_short_for(name, k->name) ? 1 : eg_edit_distance(name, k->name);
+
+		d = 2 * d + (strcmp(section, k->section) != 0);
 
 		if (d < least) {
 			least = d;

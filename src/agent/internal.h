@@ -26,7 +26,11 @@ struct eg_devices;  /* devices.c */
 
 struct agent {
 	const struct eg_agent_start *start;
-	struct eg_config_source *source;
+	/*
+	 * In use, and that of the start: what works after a restart only is still as that says, and
+	 * drivers borrow their settings from it.
+	 */
+	struct eg_config_source *source, *first;
 	const struct eg_config *cfg; /* of source */
 	struct eg_places places;
 
@@ -44,6 +48,7 @@ struct agent {
 	struct eg_account *scratch; /* accounts of the view, one after the other, for the store */
 
 	struct eg_store *store; /* NULL: memory only */
+	bool *kept; /* accounts of the views that the store has a place for; NULL: all */
 	struct eg_page_writer *page;
 	struct eg_http *http;
 	struct eg_api *api;
@@ -99,6 +104,8 @@ int eg_watch_new(const struct eg_view *v, struct eg_watch **ret) EG_MUST_CHECK;
 struct eg_watch *eg_watch_free(struct eg_watch *w);
 void eg_watch_look(struct eg_watch *w, const struct eg_view *v, struct eg_meter *m);
 void eg_watch_store(struct eg_watch *w, struct eg_store *s);
+/* Why a flush of the log failed. */
+const char *eg_watch_flush_text(int err);
 
 /* devices.c */
 int eg_devices_new(struct eg_meter *m, struct eg_devices **ret) EG_MUST_CHECK;

@@ -28,6 +28,7 @@ _Static_assert(EG_ACCOUNTS_MAX <= EG_PAGE_ACCOUNTS_MAX, "every ledger fits");
 struct eg_page_writer {
 	char *path;
 	uint8_t *base;
+	int fd; /* holds the lock that says that the page is written; -1 none */
 	size_t size, n;
 	struct eg_page_header *header; /* at base */
 	struct eg_page_line *line;     /* inside */
@@ -39,6 +40,20 @@ static int fail(struct eg_strbuf *why, const char *path, const char *what, int e
 {
 	eg_strbuf_printf(why, "energy page %s: %s: %s", path, what, eg_errno_text(error));
 	return error;
+}
+
+/* A lock of the process: readers, who cannot write, can neither take it nor stand in its way. */
+static struct flock whole(short type)
+{
+	return (struct flock){.l_type = type, .l_whence = SEEK_SET};
+}
+
+/* Who writes the page now; 0: nobody. */
+static pid_t writer_of(int fd)
+{
+	struct flock lock = whole(F_RDLCK);
+
+	return fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? EG_MAX(lock.l_pid, 1) : 0;
 }
 
 /* The page that is there, left by an agent that was killed; *ret_fd stays -1 where there is none. */
@@ -60,6 +75,14 @@ static int open_old(const char *path, int *ret_fd, uint64_t *ret_generation, str
 				 path);
 		return -EEXIST;
 	}
+	if (writer_of(fd)) {
+		eg_strbuf_printf(
+			why,
+			"another agent (process %ld) writes %s: stop it, or choose another "
+			"path",
+			(long)writer_of(fd), path);
+		return -EBUSY;
+	}
 	*ret_generation = le64toh(h.generation);
 	*ret_fd = eg_take_fd(&fd);
 	return 0;
@@ -71,8 +94,7 @@ static int make_file(const char *path, size_t size, gid_t gid, struct eg_strbuf 
 	eg_autoclose int fd = -1;
 	int r;
 
-	/* What an agent left that died in here. Two agents at one path are kept apart by the lock of
-	 * the state directory, not here. */
+	/* What an agent left that died in here. */
 	if (unlink(path) < 0 && errno != ENOENT)
 		return fail(why, path, "remove", -errno);
 	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -171,6 +193,8 @@ static struct eg_page_writer *writer_free(struct eg_page_writer *w)
 		return NULL;
 	if (w->base)
 		munmap(w->base, w->size);
+	if (w->fd >= 0)
+		close(w->fd);
 	free(w->path);
 	free(w);
 	return NULL;
@@ -183,6 +207,7 @@ static void writer_freep(struct eg_page_writer **w)
 
 static int map_file(struct eg_page_writer *w, int fd)
 {
+	struct flock lock = whole(F_WRLCK);
 	struct stat st;
 	void *at;
 
@@ -192,6 +217,8 @@ static int map_file(struct eg_page_writer *w, int fd)
 	if (at == MAP_FAILED)
 		return -errno;
 	w->base = at;
+	w->fd = fd;
+	(void)fcntl(fd, F_SETLK, &lock); /* a file system without locks has none */
 	w->dev = st.st_dev;
 	w->ino = st.st_ino;
 	return 0;
@@ -220,6 +247,8 @@ int eg_page_create(const char *path, gid_t gid, const struct eg_view *v, uint64_
 	uint64_t generation = 0;
 	int r;
 
+	if (w)
+		w->fd = -1;
 	if (!w || !(w->path = strdup(path)) || !(beside = malloc(strlen(path) + sizeof(".new"))))
 		return fail(why, path, "create", -ENOMEM);
 	(void)snprintf(beside, strlen(path) + sizeof(".new"), "%s.new", path);
@@ -235,6 +264,7 @@ int eg_page_create(const char *path, gid_t gid, const struct eg_view *v, uint64_
 	if (r < 0) {
 		fail(why, beside, "map", r);
 	} else {
+		eg_take_fd(&fd); /* the writer's */
 		fill(w, v, interval_ns, generation);
 		r = rename(beside, path) < 0 ? fail(why, path, "put in place", -errno) : 0;
 	}

@@ -13,12 +13,19 @@ const struct eg_account *eg_agent_accounts(struct agent *a, size_t *ret_n)
 	return a->scratch;
 }
 
+static void take_view(struct agent *a, struct eg_view *v)
+{
+	eg_view_take(v, a->meter);
+	for (size_t k = 0; a->kept && k < v->n_accounts; k++)
+		v->account[k].shown &= a->kept[k];
+}
+
 /* Makes the meter's last sample safe, and then visible. */
 static void publish(struct agent *a)
 {
 	size_t n;
 
-	eg_view_take(a->fine, a->meter);
+	take_view(a, a->fine);
 	if (a->store) {
 		const struct eg_account *accounts = eg_agent_accounts(a, &n);
 
@@ -40,7 +47,7 @@ static uint64_t coarse_slack_ns(const struct agent *a)
 
 static void renew_coarse(struct agent *a)
 {
-	eg_view_take(a->coarse, a->meter);
+	take_view(a, a->coarse);
 	a->have_coarse = a->coarse_is_new = true;
 	a->coarse_next_ns =
 		EG_MAX(a->coarse_next_ns, a->coarse->t_ns) + a->cfg->access.coarse_interval_ns;
@@ -94,6 +101,7 @@ void eg_agent_tick(struct agent *a)
 	if (eg_api_wants_coarse(a->api) && coarse_is_due(a))
 		renew_coarse(a);
 	eg_watch_look(a->watch, a->fine, a->meter);
+	eg_watch_store(a->watch, a->store);
 	eg_agent_tell_api(a);
 }
 

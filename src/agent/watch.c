@@ -168,6 +168,11 @@ void eg_watch_look(struct eg_watch *w, const struct eg_view *v, struct eg_meter 
 	w->diag_events = v->diag_events;
 }
 
+const char *eg_watch_flush_text(int err)
+{
+	return err == -EPROTO ? "another file lies in its place" : eg_errno_text(err);
+}
+
 void eg_watch_store(struct eg_watch *w, struct eg_store *s)
 {
 	struct eg_store_status st;
@@ -179,7 +184,7 @@ void eg_watch_store(struct eg_watch *w, struct eg_store *s)
 		eg_log(EG_LOG_ERROR, "ledger",
 		       "the log cannot be written: %s; nothing is lost, it is tried again at each "
 		       "flush; cure: free space or make the state directory writable",
-		       eg_errno_text(st.last_error));
+		       eg_watch_flush_text(st.last_error));
 	else if (!st.last_error && w->log_failing)
 		eg_log(EG_LOG_INFO, "ledger",
 		       "the log can be written again; all pending energy is in it");

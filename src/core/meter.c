@@ -482,10 +482,8 @@ static int apply_defaults(struct eg_meter *m)
 	if (!c->interval_ns)
 		c->interval_ns = EG_NSEC_PER_SEC;
 	c->interval_ns = EG_MIN(c->interval_ns, EG_INTERVAL_MAX_NS);
-	if (!c->integrate.gap_ns)
-		c->integrate.gap_ns = def.gap_ns;
-	if (!c->integrate.hold_max_ns)
-		c->integrate.hold_max_ns = def.hold_max_ns;
+	if (!c->integrate.gap_ns) /* all of it: to hold nothing is a choice too */
+		c->integrate = def;
 	c->integrate.interval_ns = c->interval_ns;
 	if (!c->open_deadline_ns)
 		c->open_deadline_ns = 5 * EG_NSEC_PER_SEC;

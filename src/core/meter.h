@@ -39,7 +39,7 @@ struct eg_meter_config {
 	const char *select;
 	/* Sampling asked for, at most EG_INTERVAL_MAX_NS; 0: the default of 1 s (agent, libraries). */
 	uint64_t interval_ns;
-	struct eg_integrate_config integrate; /* all 0: defaults */
+	struct eg_integrate_config integrate; /* gap_ns 0: all defaults */
 	/* Of drivers. Borrowed until open returns; for good where close gives the meter back. */
 	const struct eg_setting *settings;
 	size_t n_settings;

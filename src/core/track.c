@@ -169,7 +169,10 @@ static void integrate_diag(const struct eg_track *t, const struct eg_integrate_s
 			    "with the time around it");
 	else if (s->event == EG_INTEGRATE_HELD)
 		eg_diag_add(diags, EG_DIAG_COUNTER_GAP, drv, domain, "",
-			    "%.3f s without a reading: the last one is held, as estimated energy",
+			    s->gap_ns < s->dt_ns ?
+				    "%.3f s without a reading: the last one is held, as "
+				    "estimated energy" :
+				    "%.3f s without a reading",
 			    (double)s->dt_ns / 1e9);
 }
 

@@ -206,8 +206,11 @@ static void free_retired(struct eg_store *s)
 	free(old);
 }
 
-/* Makes a new file where the one in use failed or was removed; never over one that is not ours. */
-static void mend_checkpoint(struct eg_store *s, uint64_t unix_ns)
+/*
+ * Makes a new file where the one in use failed or was removed; never over one that is not ours. At the end
+ * it is only noted.
+ */
+static void mend_checkpoint(struct eg_store *s, uint64_t unix_ns, bool final)
 {
 	struct filling filling = {.s = s, .unix_ns = unix_ns};
 	const struct eg_checkpoint_config cfg = {.capacity = s->capacity,
@@ -226,6 +229,8 @@ static void mend_checkpoint(struct eg_store *s, uint64_t unix_ns)
 	if (named && !atomic_load(&c->lost))
 		return;
 	atomic_store(&s->checkpoint_gone, true);
+	if (final)
+		return;
 	if (!named && fstatat(s->dir, EG_STORE_CHECKPOINT, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return;
 	c = calloc(1, sizeof(*c));
@@ -268,8 +273,7 @@ static void do_job(struct eg_store *s)
 	uint64_t refused = take_accounts(s, s->job.a, s->job.n);
 	int r = write_log(s, s->job.final, s->job.unix_ns);
 
-	if (!s->job.final)
-		mend_checkpoint(s, s->job.unix_ns);
+	mend_checkpoint(s, s->job.unix_ns, s->job.final);
 	note_status(s, r, refused, s->job.unix_ns);
 }
 

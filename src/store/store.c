@@ -241,34 +241,40 @@ void eg_store_get_status(struct eg_store *s, struct eg_store_status *ret)
 	ret->checkpoint_lost = atomic_load_explicit(&s->checkpoint_gone, memory_order_relaxed);
 }
 
-/* The last flush, then a slot that says that all is well. False: the thread hangs. */
-static bool end_in_order(struct eg_store *s, const struct eg_account *a, size_t n, uint64_t unix_ns,
-			 uint64_t timeout_ns)
+/* The last flush, then a slot that says that all is well. -ETIMEDOUT: the thread hangs. */
+static int end_in_order(struct eg_store *s, const struct eg_account *a, size_t n, uint64_t unix_ns,
+			uint64_t timeout_ns)
 {
-	bool handed;
+	int r = eg_flush_wait(s, timeout_ns);
 
-	if (eg_flush_wait(s, timeout_ns) == -ETIMEDOUT)
-		return false;
-	handed = eg_flush_begin(s, a, n, unix_ns, true);
-	if (!handed || eg_flush_wait(s, timeout_ns) == -ETIMEDOUT)
-		return false;
+	if (r == -ETIMEDOUT || !eg_flush_begin(s, a, n, unix_ns, true))
+		return -ETIMEDOUT;
+	r = eg_flush_wait(s, timeout_ns);
+	if (r == -ETIMEDOUT)
+		return r;
 	/* All is in the checkpoint, whether the log could be written or not. */
 	eg_tick_write(s, a, n, 0, unix_ns, true);
 	(void)!eg_checkpoint_sync(s->checkpoint);
-	return true;
+	return r;
 }
 
 struct eg_store *eg_store_close(struct eg_store *s, const struct eg_account *a, size_t n,
-				uint64_t unix_ns, uint64_t timeout_ns)
+				uint64_t unix_ns, uint64_t timeout_ns,
+				struct eg_store_status *ret_last)
 {
-	bool answers = true;
+	uint64_t patience_ns = a ? STOP_TIMEOUT_NS : KILLED_TIMEOUT_NS;
+	int r = 0;
 
 	if (!s)
 		return NULL;
 	if (s->started && a)
-		answers = end_in_order(s, a, n, unix_ns, timeout_ns);
+		r = end_in_order(s, a, n, unix_ns, timeout_ns);
+	if (ret_last) {
+		eg_store_get_status(s, ret_last);
+		ret_last->last_error = r;
+	}
 	/* What hangs in the kernel still uses the store: it is left behind, with its lock. */
-	if (s->started && !eg_flush_stop(s, !answers ? 0 : a ? STOP_TIMEOUT_NS : KILLED_TIMEOUT_NS))
+	if (s->started && !eg_flush_stop(s, r == -ETIMEDOUT ? 0 : patience_ns))
 		return NULL;
 	return free_store(s);
 }

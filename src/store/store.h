@@ -79,6 +79,12 @@ size_t eg_store_accounts(const struct eg_store *s, const struct eg_account **ret
  * Once, before the first checkpoint. Errors of the file system; -ENOSPC: also above the ceiling.
  */
 int eg_store_start(struct eg_store *s, size_t n_accounts, struct eg_strbuf *why) EG_MUST_CHECK;
+/*
+ * Which of these accounts checkpoint and log have a place for, when they are given in this order from
+ * now on; returns how many they have none for. After start.
+ */
+size_t eg_store_find_places(struct eg_store *s, const struct eg_account *a, size_t n,
+			    bool *ret_kept);
 /* Writes the other slot. No system call, no allocation, no lock that anybody holds long. */
 void eg_store_checkpoint(struct eg_store *s, const struct eg_account *a, size_t n, uint64_t t_ns,
 			 uint64_t unix_ns);
@@ -91,10 +97,13 @@ bool eg_store_flush(struct eg_store *s, const struct eg_account *a, size_t n, ui
 void eg_store_get_status(struct eg_store *s, struct eg_store_status *ret);
 /*
  * The end in order: a last flush (waits at most timeout_ns of real time), the mark of a clean stop, the
- * lock. a NULL: as if killed. Takes NULL, returns NULL.
+ * lock. a NULL: as if killed. ret_last (may be NULL) is the state after the last flush: where last_error
+ * says that it failed (-ETIMEDOUT: it hangs), the checkpoint alone has what it would have written.
+ * Takes NULL, returns NULL.
  */
 struct eg_store *eg_store_close(struct eg_store *s, const struct eg_account *a, size_t n,
-				uint64_t unix_ns, uint64_t timeout_ns);
+				uint64_t unix_ns, uint64_t timeout_ns,
+				struct eg_store_status *ret_last);
 
 /*
  * Canonical string of an account: DEVICE '/' COMPONENT '/' PROVENANCE, and its key: 64-bit FNV-1a

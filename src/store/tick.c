@@ -62,6 +62,27 @@ static void take_fresh(struct eg_store *s)
 	atomic_store_explicit(&s->checkpoint_gone, false, memory_order_relaxed);
 }
 
+/* A new account never takes the place of one that was there. *room: new ones that still fit. */
+static bool has_place(const struct eg_seen *seen, size_t *room)
+{
+	if (!seen->carried && *room == 0)
+		return false;
+	*room -= !seen->carried;
+	return true;
+}
+
+size_t eg_store_find_places(struct eg_store *s, const struct eg_account *a, size_t n,
+			    bool *ret_kept)
+{
+	size_t room = s->n_new, without = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		ret_kept[i] = i < s->given_max && has_place(look_at(s, i, &a[i]), &room);
+		without += !ret_kept[i];
+	}
+	return without;
+}
+
 void eg_tick_write(struct eg_store *s, const struct eg_account *a, size_t n, uint64_t t_ns,
 		   uint64_t unix_ns, bool clean)
 {
@@ -87,12 +108,10 @@ void eg_tick_write(struct eg_store *s, const struct eg_account *a, size_t n, uin
 			continue;
 		}
 		seen = look_at(s, i, &a[i]);
-		/* A new account never takes the place of one that was there. */
-		if (!seen->carried && room == 0) {
+		if (!has_place(seen, &room)) {
 			refused++;
 			continue;
 		}
-		room -= !seen->carried;
 		now = eg_account_numbers(&a[i], seen->carried ? &seen->carried->n : NULL, &s->boot);
 		if (seen->carried) {
 			seen->carried->tick = s->tick;

@@ -8,9 +8,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "store"))
+import ledger_format as fmt  # noqa: E402
 from rig import ERGON, NS, Agent, Place, Sim, Skip, UnixConnection, ergon, ledger, parse_text, run_tests, until
 
 MACHINE = """[scenario]
@@ -107,6 +110,25 @@ def test_stop_under_load():
             sim.close()
 
 
+def test_stop_that_cannot_write():
+    """The last flush fails: the stop says so, and whether the checkpoint has what is missing in the log."""
+    for gone, words in ((["ledger.log", "checkpoint"], "is gone"), (["ledger.log"], "has it all")):
+        with Place() as place:
+            sim = place.add(Sim(place, MACHINE, clock=True))
+            agent = place.add(Agent(place, sim))
+            sim.time.sleep(5)
+            for name in gone:
+                os.unlink(os.path.join(agent.state, name))
+            os.mkdir(os.path.join(agent.state, "ledger.log"))  # in the way of a new one
+            for _ in range(0 if "checkpoint" in gone else 90):
+                sim.time.sleep(1)  # a flush is due in here, and the word comes before the next one
+                time.sleep(0.005)
+            if "checkpoint" not in gone:
+                assert "cannot be written: another file lies in its place" in agent.log(), agent.log()
+            assert agent.stop() == 0
+            assert re.search("last flush of the log failed.*" + words, agent.log()), agent.log()
+
+
 def test_second_agent_is_refused():
     """T23: the second one on a state directory ends with 1 and a cure; totals are the first one's."""
     with Place() as place:
@@ -167,6 +189,15 @@ def test_reload():
             f.write('[agent]\ninterval = "2s"\n')
         agent.reload()
         until("the word about a restart", lambda: "agent.interval" in agent.log())
+        # It is told as long as it is true, and what is told of the agent is what it does.
+        assert agent.local("/api/v1/").json["interval_seconds"] == 1
+        for text, pending in (('[agent]\ninterval = "2s"\n', True), ("", False)):
+            with open(agent.config, "w") as f:
+                f.write(text)
+            count = len(re.findall("config: reloaded", agent.log()))
+            agent.reload()
+            until("the reload", lambda: len(re.findall("config: reloaded", agent.log())) > count)
+            assert ("agent.interval" in agent.log().splitlines()[-1]) == pending, agent.log()
         assert agent.stop() == 0
 
 
@@ -252,6 +283,27 @@ def test_one_line_a_change():
         agent.stop()
 
 
+def test_gauge_that_comes_back():
+    """Its total stands still while it is away and goes on after; the time between is a gap, of its real length."""
+    text = MACHINE.replace("update = 1s", "update = 1s\nevent = 20s vanish for 100s")
+    chassis = ("node", "chassis", "measured")
+    with Place() as place:
+        sim = place.add(Sim(place, text, clock=True))
+        agent = place.add(Agent(place, sim))
+        start = sim.time.now()
+        sim.time.sleep(60)
+        held = agent.totals()[chassis]
+        sim.time.sleep(120)
+        totals, m = agent.totals(), agent.metrics(local=True)
+        seconds = (sim.time.now() - start) / NS
+        gap = max(v for (name, labels), v in m.items() if name == "ergon_gap_seconds_total"
+                  and ("channel", "power_meter-power_meter.0-chassis") in labels)
+        assert held <= 250 * 20 and 95 <= gap <= 110, (held, gap)
+        joules = sum(totals.get((*chassis[:2], p), 0) for p in ("measured", "estimated"))
+        assert abs(joules / 250 + gap - seconds) < 2, (joules, gap, seconds)
+        agent.stop()
+
+
 def test_absent_device_keeps_its_total():
     """T34, T22: unplugged between two agents, and back."""
     with Place() as place:
@@ -304,6 +356,35 @@ def test_reboot():
 def created(agent):
     om = agent.local("/metrics", headers={"Accept": "application/openmetrics-text"}).text
     return float(re.search(r'ergon_energy_joules_created\{device="cpu-0",component="package".*\} (\S+)', om)[1])
+
+
+def test_full_ledger():
+    """T33, T34: a device for whose account there is no place is said, and shows no total that would fall."""
+    start = 1700000000 * NS
+    boot = "00112233-4455-6677-8899-aabbccddeeff"
+    names = [f"gone-{i}/gpu/measured" for i in range(4094)]
+    with Place() as place:
+        sim = place.add(Sim(place, MACHINE, clock=True))
+        os.mkdir(place.path("state"))
+        with open(place.path("state", "ledger.log"), "wb") as f:
+            f.write(fmt.log_header(start) + fmt.mark(fmt.START, 1, start, boot))
+            for i, name in enumerate(names):
+                f.write(fmt.text(fmt.ACCOUNT, 1, start, name, name) +
+                        fmt.delta(1, start, name, i + 1, uj=i + 1, created_unix_ns=start))
+            f.write(fmt.mark(fmt.STOP, 1, start, boot))
+        agent = place.add(Agent(place, sim))
+        sim.time.sleep(65)
+        before = agent.totals()
+        assert CPU in before and ("node", "chassis", "measured") not in before, len(before)
+        assert "2 accounts of the devices here find no place" in agent.log(), agent.log()
+        assert [v for (name, _), v in agent.metrics().items() if name == "ergon_agent_accounts_refused_total"] == [4]
+        agent.kill()
+        agent = place.add(Agent(place, sim))
+        after = agent.totals()
+        assert len(before) > 4000 and all(after[k] >= v for k, v in before.items())
+        assert after[CPU] >= 6000
+        agent.stop()
+        assert len(ledger(agent.state)["accounts"]) == 4096
 
 
 def test_no_sensor():

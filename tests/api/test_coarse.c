@@ -342,6 +342,25 @@ static void history_without_other_readers(void **state)
 	json_decref(j);
 }
 
+/* A reload that makes coarse readers coarser holds for what the history tells them too. */
+static void history_of_a_tighter_policy(void **state)
+{
+	json_t *j, *entries;
+
+	api_open();
+	api_run(10 * SECOND, SECOND);
+	ar->cfg.access.coarse_interval_ns = 30 * SECOND;
+	api_run(300 * SECOND, SECOND);
+	j = api_call(&eve, "GET", "/history", NULL, 200);
+	entries = at(j, "entries");
+	assert_true(json_array_size(entries) >= 9);
+	for (size_t i = 1; i < json_array_size(entries); i++)
+		assert_true(number_at(json_array_get(entries, i), "boot_ns") -
+				    number_at(json_array_get(entries, i - 1), "boot_ns") >=
+			    30e9 * 7 / 8);
+	json_decref(j);
+}
+
 static void expiry_needs_nobody(void **state)
 {
 	char id[33];
@@ -511,6 +530,7 @@ int main(void)
 		T(overtaken_for_good),
 		T(history_adds_nothing),
 		T(history_without_other_readers),
+		T(history_of_a_tighter_policy),
 		T(expiry_needs_nobody),
 		T(access_that_changes),
 		T(too_many_wait),

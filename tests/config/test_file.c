@@ -429,6 +429,9 @@ static void test_the_nearest_name(void **state)
 		FILE_NAME ":3:1: unknown key 'max_client' in [http]; did you mean max_clients?\n");
 	refused("[energy]\n  price_per_kw = 1\n", FILE_NAME
 		":2:3: unknown key 'price_per_kw' in [energy]; did you mean price_per_kwh?\n");
+	refused("[energy]\nprice = 1\ngap = 1\n", FILE_NAME
+		":2:1: unknown key 'price' in [energy]; did you mean price_per_kwh?\n" FILE_NAME
+		":3:1: unknown key 'gap' in [energy]; did you mean gap_interpolate_seconds?\n");
 	refused("[energy]\nlisten = \"off\"\n", FILE_NAME
 		":2:1: unknown key 'listen' in [energy]; did you mean listen in [http]?\n");
 	refused("[htpp]\nlisten = \"off\"\n",

@@ -356,6 +356,27 @@ static void gauge_held(void **state)
 	eg_result_free(res);
 }
 
+/* hold_max = 0 is a choice, not the default: a lost hour is all gap. */
+static void holding_nothing(void **state)
+{
+	struct eg_meter_config cfg = {.integrate = {.gap_ns = 10 * SECOND, .hold_max_ns = 0}};
+	struct rig_channel *c = rig_gauge(rig, "chassis", "node", EG_COMPONENT_CHASSIS, "500W");
+	struct eg_result *res;
+
+	rig_open(rig, &cfg);
+	assert_int_equal(eg_meter_begin(rig->meter, "w"), 0);
+	rig_run(rig, 10 * SECOND, SECOND); /* the last reading is at 9 s */
+	c->absent = true;
+	rig_run(rig, 3600 * SECOND, 60 * SECOND);
+	c->absent = false;
+	eg_meter_sample(rig->meter, false);
+	rig_run(rig, 3610 * SECOND, SECOND);
+	res = end("w");
+	assert_int_equal(res->channel[0].est_uj, 0);
+	assert_near((double)res->channel[0].gap_ns, 3591e9, 1);
+	eg_result_free(res);
+}
+
 /* A battery on the charger for an hour: nothing is held over it. */
 static void gauge_epochs(void **state)
 {
@@ -1167,6 +1188,7 @@ int main(void)
 		T(vanish_and_return),
 		T(running_total_never_falls),
 		T(gauge_held),
+		T(holding_nothing),
 		T(gauge_epochs),
 		T(bad_readings),
 		T(suspend),

@@ -72,6 +72,22 @@ def test_another_program_reads_it():
         example(agent.page, code=1)
 
 
+def test_two_agents():
+    """Totals of another ledger never take the place of those that readers look at."""
+    with Place() as place:
+        sim = place.add(Sim(place, "constant-200w"))
+        agent = place.add(Agent(place, sim))
+        inode = os.stat(agent.page).st_ino
+        second = place.add(Agent(place, sim, "--socket", place.path("run", "b.sock"), state="other"))
+        assert f"another agent (process {agent.process.pid}) writes {agent.page}" in second.log(), second.log()
+        assert second.stop() == 0
+        assert os.stat(agent.page).st_ino == inode
+        agent.kill()  # what a dead one left is taken over
+        third = place.add(Agent(place, sim, "--socket", place.path("run", "b.sock"), state="other"))
+        assert "no energy page" not in third.log() and os.stat(agent.page).st_ino != inode
+        third.stop()
+
+
 def test_who_may_read():
     if os.geteuid() != 0:
         raise Skip("needs root")

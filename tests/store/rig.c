@@ -394,12 +394,12 @@ int rig_flush(struct eg_store *s, const struct eg_account *a, size_t n, uint64_t
 
 void rig_kill(struct eg_store *s)
 {
-	assert_null(eg_store_close(s, NULL, 0, 0, 0));
+	assert_null(eg_store_close(s, NULL, 0, 0, 0, NULL));
 }
 
 void rig_close(struct eg_store *s, const struct eg_account *a, size_t n, uint64_t unix_ns)
 {
-	assert_null(eg_store_close(s, a, n, unix_ns, 60 * EG_NSEC_PER_SEC));
+	assert_null(eg_store_close(s, a, n, unix_ns, 60 * EG_NSEC_PER_SEC, NULL));
 }
 
 uint64_t rig_random(uint64_t *state)

@@ -905,7 +905,7 @@ static int run_a_life(struct rig *r)
 	eg_store_checkpoint(s, &a, 1, 1, T0);
 	if (!eg_store_flush(s, &a, 1, T0) || eg_flush_wait(s, 60 * EG_NSEC_PER_SEC) < 0)
 		return 3;
-	eg_store_close(s, &a, 1, T0, EG_NSEC_PER_SEC);
+	eg_store_close(s, &a, 1, T0, EG_NSEC_PER_SEC, NULL);
 	return 0;
 }
 

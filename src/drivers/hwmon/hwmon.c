@@ -681,6 +681,8 @@ static int read_input(struct eg_instance *in, const struct input *input, int64_t
 
 	if (n < 0)
 		return (int)n;
+	if (n == 0) /* a file that was taken away: a simulated machine's says no more than that */
+		return -ENODEV;
 	if (n == (ssize_t)sizeof(text))
 		return -EPROTO;
 	return eg_parse_i64(text, (size_t)n, ret) == 0 ? 0 : -EPROTO;

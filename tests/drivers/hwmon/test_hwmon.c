@@ -382,6 +382,23 @@ static void test_gone_and_back(void **state)
 	rig_free(r);
 }
 
+/* A plain file that is taken away says so by reading empty, as on a simulated machine. */
+static void test_empty_and_back(void **state)
+{
+	struct rig *r = one_rail();
+
+	rig_write_bytes(r, HW "hwmon0/power1_input", "", 0);
+	rig_rename(r, HW "hwmon0/power1_input", "gone");
+	rig_read(r);
+	assert_int_equal(r->reading[0].status, EG_STATUS_ERROR);
+	rig_write(r, HW "hwmon0/power1_input", "7");
+	for (int i = 0; i < 6; i++)
+		rig_read(r);
+	assert_int_equal(r->reading[0].status, EG_STATUS_OK);
+	assert_int_equal(r->reading[0].raw, 7);
+	rig_free(r);
+}
+
 static void test_vanishes_before_open(void **state)
 {
 	struct rig *r = fresh();
@@ -547,6 +564,7 @@ int main(void)
 		cmocka_unit_test(test_product_overflow),
 		cmocka_unit_test(test_read_errors),
 		cmocka_unit_test(test_gone_and_back),
+		cmocka_unit_test(test_empty_and_back),
 		cmocka_unit_test(test_vanishes_before_open),
 		cmocka_unit_test(test_denied),
 		cmocka_unit_test(test_ceilings),
