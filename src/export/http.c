@@ -196,9 +196,11 @@ static int start_daemon(struct eg_http *h, struct eg_http_listener *l)
 
 static void hand_over(struct eg_http_listener *l, int fd, const struct sockaddr *sa, socklen_t len)
 {
-	l->adding++;
-	/* Closes fd itself on failure. */
-	(void)MHD_add_connection(l->daemon, fd, sa, len);
+	unsigned before = l->clients;
+
+	/* Some versions call client_started() at once, others at their next turn. Closes fd on failure. */
+	if (MHD_add_connection(l->daemon, fd, sa, len) == MHD_YES && l->clients == before)
+		l->adding++;
 }
 
 /* What cannot be accepted for want of descriptors or memory waits in the kernel's queue for a moment. */

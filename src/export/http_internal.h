@@ -38,7 +38,7 @@ struct eg_http_listener {
 	struct MHD_Daemon *daemon;
 	int fd; /* bound and listening; -1 none (tests add connections by hand) */
 	bool local, tls;
-	unsigned clients, adding; /* known to the daemon; handed over a moment ago */
+	unsigned clients, adding; /* known to the daemon; handed over, and not yet known */
 	uint64_t resume_ns;	  /* accepting pauses until then; 0 accepts */
 };
 
