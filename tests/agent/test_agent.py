@@ -62,7 +62,7 @@ def test_stop_under_load():
         for turn in range(8):
             sim = place.add(Sim(place, MACHINE))
             agent = place.add(Agent(place, sim, state=f"state-{turn}"))
-            seen, wrong = set(), []
+            seen, wrong, listening = set(), [], threading.Event()
 
             def ask(number):
                 """One connection for many requests, as scrapers have; until the agent closes it."""
@@ -88,6 +88,7 @@ def test_stop_under_load():
                 c = UnixConnection(agent.socket)
                 c.request("GET", "/api/v1/events")
                 r = c.getresponse()
+                listening.set()
                 text = r.read()
                 if r.status != 200 or not text.endswith(b"\n\n"):
                     wrong.append((r.status, text))
@@ -95,7 +96,7 @@ def test_stop_under_load():
             clients = [threading.Thread(target=ask, args=(n,)) for n in range(6)] + [threading.Thread(target=listen)]
             for c in clients:
                 c.start()
-            until("answers", lambda: {200, 201} <= seen)
+            until("answers", lambda: {200, 201} <= seen and listening.is_set())
             time.sleep(0.02 * turn)
             assert agent.stop() == 0, agent.log()
             for c in clients:
