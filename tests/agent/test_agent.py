@@ -211,6 +211,18 @@ def test_usage():
         assert "--textfile" in ergon("agent", "--help").stdout
 
 
+def test_a_rate_without_need_is_told():
+    for interval, words in (("1s", []), ("500ms", ["finer than", "costs more"]), ("60s", [])):
+        with Place() as place:
+            sim = place.add(Sim(place, MACHINE, clock=True))
+            with open(os.path.join(sim.root, "sys/class/hwmon/hwmon0/update_interval"), "w") as f:
+                f.write("1000\n")
+            agent = place.add(Agent(place, sim, "--interval", interval))
+            found = [w for w in ("finer than", "costs more") if re.search("warning agent.*" + w, agent.log())]
+            assert found == words, (interval, agent.log())
+            assert agent.stop() == 0
+
+
 def test_taken_port():
     with Place() as place, socket.socket() as s:
         sim = place.add(Sim(place, MACHINE, clock=True))
