@@ -15,6 +15,7 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "agent/internal.h"
 #include "agent/settle.h"
@@ -201,6 +202,29 @@ static int merge_settings(struct agent *a)
 	return 0;
 }
 
+static void leave(int sig)
+{
+	_exit(0);
+}
+
+/*
+ * A driver may take its whole deadline to open, and nothing was shown or written yet: whoever wants the
+ * agent to stop need not wait for it.
+ */
+static void leave_at_once(bool on)
+{
+	static const int ends[] = {SIGTERM, SIGINT};
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(ends); i++) {
+		sigaddset(&set, ends[i]);
+		if (on)
+			sigaction(ends[i], &(struct sigaction){.sa_handler = leave}, NULL);
+	}
+	sigprocmask(on ? SIG_UNBLOCK : SIG_BLOCK, &set, NULL);
+}
+
 static int open_meter(struct agent *a, struct eg_strbuf *why)
 {
 	const struct eg_config *c = a->cfg;
@@ -220,8 +244,11 @@ static int open_meter(struct agent *a, struct eg_strbuf *why)
 
 	cfg.settings = a->settings;
 	cfg.n_settings = a->n_settings;
-	if (r == 0)
+	if (r == 0) {
+		leave_at_once(true);
 		r = eg_meter_open(&a->env, eg_drivers, &cfg, &a->meter, &text);
+		leave_at_once(false);
+	}
 	if (r < 0) {
 		eg_strbuf_puts(why, text ? text : eg_errno_text(r));
 		return r == -EINVAL ? USAGE : FAILURE;

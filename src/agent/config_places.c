@@ -9,6 +9,7 @@
 #include <sys/un.h>
 
 #include "agent/config_internal.h"
+#include "store/io.h"
 
 /* False: does not fit. */
 static bool put(char dst[EG_PLACE_MAX], const char *dir, size_t n, const char *rest)
@@ -60,6 +61,21 @@ static bool find_run_dir(const struct eg_config *c, const char *const *env, bool
 	return put_base(dst, eg_config_getenv(env, "XDG_RUNTIME_DIR"), "/ergon");
 }
 
+static bool is_of_ledger(const char *state, const char *path)
+{
+	static const char *const names[] = {EG_STORE_LOCK, EG_STORE_LOG, EG_STORE_CHECKPOINT};
+	size_t n = strlen(state);
+
+	if (n == 0 || strncmp(path, state, n) != 0)
+		return false;
+	path += n;
+	path += strspn(path, "/");
+	for (size_t i = 0; i < EG_ARRAY_SIZE(names); i++)
+		if (strcmp(path, names[i]) == 0)
+			return true;
+	return false;
+}
+
 /* Would one file replace another? */
 static bool clash(const struct eg_places *p, const char *textfile, struct eg_strbuf *why)
 {
@@ -69,13 +85,19 @@ static bool clash(const struct eg_places *p, const char *textfile, struct eg_str
 		    {"the energy page", p->page},
 		    {"http.textfile", textfile}};
 
-	for (size_t i = 0; i < EG_ARRAY_SIZE(file); i++)
+	for (size_t i = 0; i < EG_ARRAY_SIZE(file); i++) {
+		if (is_of_ledger(p->state, file[i].path)) {
+			eg_strbuf_printf(why, "%s would take the place of the ledger's %s",
+					 file[i].name, file[i].path);
+			return true;
+		}
 		for (size_t j = 0; j < i; j++)
 			if (file[i].path[0] && strcmp(file[i].path, file[j].path) == 0) {
 				eg_strbuf_printf(why, "%s and %s are the same file, %s",
 						 file[j].name, file[i].name, file[i].path);
 				return true;
 			}
+	}
 	return false;
 }
 

@@ -67,7 +67,7 @@ def test_stop_under_load():
         for turn in range(8):
             sim = place.add(Sim(place, MACHINE))
             agent = place.add(Agent(place, sim, state=f"state-{turn}"))
-            seen, wrong = set(), []
+            seen, wrong, listening = set(), [], threading.Event()
 
             def ask(number):
                 """One connection for many requests, as scrapers have; until the agent closes it."""
@@ -93,6 +93,7 @@ def test_stop_under_load():
                 c = UnixConnection(agent.socket)
                 c.request("GET", "/api/v1/events")
                 r = c.getresponse()
+                listening.set()
                 text = r.read()
                 if r.status != 503 and not text.endswith(b"\n\n"):
                     wrong.append((r.status, text))
@@ -100,7 +101,7 @@ def test_stop_under_load():
             clients = [threading.Thread(target=ask, args=(n,)) for n in range(6)] + [threading.Thread(target=listen)]
             for c in clients:
                 c.start()
-            until("answers", lambda: {200, 201} <= seen)
+            until("answers", lambda: {200, 201} <= seen and listening.is_set())
             time.sleep(0.02 * turn)
             assert agent.stop() == 0, agent.log()
             for c in clients:
@@ -213,6 +214,18 @@ def test_usage():
             r = subprocess.run([ERGON, *base, *words], capture_output=True, text=True, timeout=60)
             assert r.returncode in (1, 2) and len(r.stderr.strip().splitlines()) <= 3, (words, r.stderr)
         assert "--textfile" in ergon("agent", "--help").stdout
+
+
+def test_a_rate_without_need_is_told():
+    for interval, words in (("1s", []), ("500ms", ["finer than", "costs more"]), ("60s", [])):
+        with Place() as place:
+            sim = place.add(Sim(place, MACHINE, clock=True))
+            with open(os.path.join(sim.root, "sys/class/hwmon/hwmon0/update_interval"), "w") as f:
+                f.write("1000\n")
+            agent = place.add(Agent(place, sim, "--interval", interval))
+            found = [w for w in ("finer than", "costs more") if re.search("warning agent.*" + w, agent.log())]
+            assert found == words, (interval, agent.log())
+            assert agent.stop() == 0
 
 
 def test_taken_port():

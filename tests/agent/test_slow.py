@@ -4,6 +4,7 @@ delays no other sensor and no reader, and its counter tells afterwards what was 
 import os
 import re
 import shutil
+import signal
 import sys
 import time
 
@@ -28,15 +29,15 @@ FROM, TO = 3, 5  # calls that begin in these seconds sleep for SLEEP_MS
 SLEEP_MS = 3000
 
 
-def start(place):
+def start(place, slow=f"nvmlDeviceGetTotalEnergyConsumption {SLEEP_MS} {FROM} {TO}", ready=True):
     sim = place.add(Sim(place, MACHINE))
     os.makedirs(os.path.join(sim.root, "usr/lib"), exist_ok=True)
     shutil.copy(FAKE, os.path.join(sim.root, "usr/lib/libnvidia-ml.so.1"))  # links stay inside the root
     t0 = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     with open(place.path("nvml"), "w") as f:
-        f.write(f"t0 {t0}\ndriver 580.65.06\nslow nvmlDeviceGetTotalEnergyConsumption {SLEEP_MS} {FROM} {TO}\n"
+        f.write(f"t0 {t0}\ndriver 580.65.06\nslow {slow}\n"
                 f"gpu\nname Fake H200\nuuid {UUID}\narch 9\ncounter 20\npower 300W\n")
-    return sim, t0, place.add(Agent(place, sim, env={"ERGON_FAKE_NVML": place.path("nvml")},
+    return sim, t0, place.add(Agent(place, sim, ready=ready, env={"ERGON_FAKE_NVML": place.path("nvml")},
                                     config="[compat]\ndcgm = true\nall_smi_rows = true\n"))
 
 
@@ -81,6 +82,18 @@ def test_a_hanging_gpu_delays_nobody():
         assert 300 * (seconds - 2) <= joules <= 300 * seconds + 6.1
         assert value(m, "ergon_agent_missed_ticks_total") == 0
         assert agent.stop() == 0
+
+
+def test_stop_while_a_driver_opens():
+    """Nothing was shown or written yet, so nobody waits for a library that hangs."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with Place() as place:
+            _, _, agent = start(place, "nvmlDeviceGetCount_v2 60000", ready=False)
+            until("the lock", lambda: os.path.exists(os.path.join(agent.state, "lock")))
+            agent.process.send_signal(signal.SIGHUP)
+            agent.process.send_signal(number)
+            assert agent.process.wait(30) == 0, agent.log()
+            assert "did not end within" not in agent.log(), agent.log()
 
 
 def test_gpu_in_the_compatibility_families():

@@ -552,6 +552,9 @@ static void test_places_that_do_not_do(void **state)
 	assert_no_places(
 		"[agent]\nstate = \"/s\"\n[http]\ntextfile = \"/x\"\n[page]\npath = \"/x\"\n",
 		-EINVAL, "the energy page and http.textfile are the same file, /x");
+	assert_no_places("[agent]\nstate = \"/s\"\n[http]\ntextfile = \"/s//ledger.log\"\n",
+			 -EINVAL,
+			 "http.textfile would take the place of the ledger's /s//ledger.log");
 	{
 		char run_dir[EG_CONFIG_TEXT_MAX + 1];
 		char long_toml[1200];
