@@ -14,7 +14,8 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "store"))
 import ledger_format as fmt  # noqa: E402
-from rig import ERGON, NS, Agent, Place, Sim, Skip, UnixConnection, ergon, ledger, parse_text, run_tests, until
+from rig import (ERGON, NS, SOURCE, Agent, Place, Sim, Skip, UnixConnection, ergon, ledger,  # noqa: E402
+                 parse_text, run_tests, until)
 
 MACHINE = """[scenario]
 title = one package, a gauge
@@ -236,6 +237,34 @@ def test_taken_port():
         agent = place.add(Agent(place, sim, listen=f"127.0.0.1:{s.getsockname()[1]}", ready=False))
         assert agent.process.wait(30) == 1
         assert "in use" in agent.log(), agent.log()
+
+
+def test_make_agent():
+    """What `make agent` runs once all is built: in the foreground, state of its own, places to look that are true."""
+    with Place() as place:
+        env = dict(os.environ, ERGON_AGENT_DIR=place.path("try"), ERGON_HTTP_LISTEN="127.0.0.1:0")
+        with open(place.path("log"), "wb") as log:
+            p = subprocess.Popen(["sh", os.path.join(SOURCE, "tools", "agent.sh"), ERGON], stderr=log, env=env)
+        try:
+            def said():
+                with open(place.path("log")) as f:
+                    text = f.read()
+                assert p.poll() is None, text
+                return text if "metrics at" in text else None
+            text = until("the agent", said)
+            sock = re.search(r"--unix-socket (\S+)", text).group(1)
+            r = subprocess.run(["curl", "-sf", "--unix-socket", sock, "http://localhost/api/v1/sensors"],
+                               capture_output=True, text=True, timeout=60)
+            assert r.returncode == 0 and json.loads(r.stdout)["schema"], r
+            p.send_signal(signal.SIGINT)
+            assert p.wait(30) == 0
+        finally:
+            if p.poll() is None:
+                p.kill()
+                p.wait()
+        show = re.search(r"(\S+ ledger show --state \S+)", text).group(1)
+        r = subprocess.run(show.split(), capture_output=True, text=True, timeout=60)
+        assert r.returncode == 0 and re.search(r"\d accounts? in ", r.stdout), r
 
 
 def test_log_as_json():
