@@ -18,4 +18,6 @@ The agent of this tree, until Ctrl-C. Where to look:
     $ergon ledger show --state $dir/state
 
 END
+# The energy page as well: without this root's would be the installed agent's own.
+export ERGON_AGENT_RUN_DIR="$dir/run"
 exec "$ergon" agent --allow-estimates --state "$dir/state" --socket "$dir/run/ergon.sock"

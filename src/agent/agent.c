@@ -645,7 +645,7 @@ static void do_what_is_due(struct agent *a)
 		a->flush_ns = now + a->cfg->energy.wal_flush_ns;
 	}
 	if (a->textfile && now >= a->textfile_ns &&
-	    eg_agent_metrics(a, a->fine, EG_METRICS_TEXT) == 0) {
+	    eg_agent_metrics(a, a->fine, EG_METRICS_TEXT, true) == 0) {
 		(void)eg_textfile_offer(a->textfile, eg_strbuf_get(&a->body), a->body.len);
 		a->textfile_ns = now + TEXTFILE_NS;
 	}

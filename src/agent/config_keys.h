@@ -140,8 +140,9 @@ enum {
 	K(http, max_clients, NUMBER, http.max_clients, "256", "1", "4096", 0, "NUMBER",            \
 	  "Connections at a time, 1 to 4096; default 256.")                                        \
 	F(http, textfile, FILE, http.textfile, "", "", "", EG_CONFIG_RESTART, "PATH",              \
-	  "Also write the metrics to this file after each sample, whole or not at all, for the "   \
-	  "textfile collector of node_exporter.",                                                  \
+	  "Also write the metrics to this file, every 5 s at most, whole or not at all, for the "  \
+	  "textfile collector of node_exporter: without node_rapl_*, which it has itself. The "    \
+	  "file goes when the agent stops.",                                                       \
 	  "textfile")                                                                              \
 	F(socket, path, FILE, socket.path, "", "", "", EG_CONFIG_RESTART, "PATH",                  \
 	  "Path of the Unix socket; off: none. Default: ergon.sock in agent.run_dir.", "socket")   \
@@ -184,7 +185,8 @@ enum {
 	K(compat, dcgm, BOOL, compat.dcgm, "false", "", "", 0, "BOOL",                             \
 	  "Power and energy fields of dcgm-exporter; default false.")                              \
 	K(compat, estimates, BOOL, compat.estimates, "false", "", "", 0, "BOOL",                   \
-	  "Let estimates into these families; default false. They have no label to tell.")
+	  "Let estimates into these families; default false. They have no label to tell, and "     \
+	  "totals fall by them when it is turned off again.")
 
 /* EG_CONFIG_KEY_energy_price_per_kwh ...: the row's place in the table. */
 enum {

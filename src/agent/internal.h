@@ -89,9 +89,12 @@ const struct eg_account *eg_agent_accounts(struct agent *a, size_t *ret_n);
 
 /* serve.c */
 void eg_agent_handle(void *arg, struct eg_http_request *req);
-/* The /metrics page of a view into a->body. */
-int eg_agent_metrics(struct agent *a, const struct eg_view *v,
-		     enum eg_metrics_format format) EG_MUST_CHECK;
+/*
+ * The /metrics page of a view into a->body. to_collector: for node_exporter's textfile collector, without
+ * the families that node_exporter has itself: it would show now our value and now its own.
+ */
+int eg_agent_metrics(struct agent *a, const struct eg_view *v, enum eg_metrics_format format,
+		     bool to_collector) EG_MUST_CHECK;
 
 /* self.c */
 int eg_self_new(const struct eg_env *env, struct eg_self **ret) EG_MUST_CHECK;

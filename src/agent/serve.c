@@ -59,12 +59,14 @@ static int open_stats(struct agent *a)
 	return eg_stats_open(&a->env, r == 0 ? &cpu : NULL, &a->stats);
 }
 
-int eg_agent_metrics(struct agent *a, const struct eg_view *v, enum eg_metrics_format format)
+int eg_agent_metrics(struct agent *a, const struct eg_view *v, enum eg_metrics_format format,
+		     bool to_collector)
 {
 	struct eg_metrics_options opt = {.format = format,
 					 .all_smi = a->cfg->compat.all_smi,
 					 .all_smi_rows = a->cfg->compat.all_smi_rows,
-					 .node_exporter = a->cfg->compat.node_exporter,
+					 .node_exporter = a->cfg->compat.node_exporter &&
+							  !to_collector,
 					 .dcgm = a->cfg->compat.dcgm,
 					 .estimates = a->cfg->compat.estimates};
 	struct eg_device_facts devices = eg_devices_get(a->devices);
@@ -91,7 +93,7 @@ static void metrics(struct agent *a, struct eg_http_request *req, enum eg_access
 		plain(req, 503, "the first sample is not there yet\n");
 		return;
 	}
-	if (eg_agent_metrics(a, v, format) < 0) {
+	if (eg_agent_metrics(a, v, format, false) < 0) {
 		plain(req, 500, "the page is larger than its ceiling, or there is no memory\n");
 		return;
 	}

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The page for node_exporter's textfile collector, written by a thread of its own: a disk that does not
- * answer delays nobody. The newest page wins.
+ * answer delays nobody. The newest page wins. At the end the file goes: the collector would show the last
+ * power of a stopped agent for ever.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/internal.h"
 #include "export/file.h"
@@ -17,16 +19,28 @@ struct eg_textfile {
 	pthread_cond_t wake;
 	char *page; /* waiting; the thread takes it */
 	size_t len;
-	bool busy, quit;
+	bool busy, quit, written;
 	int last_error;
 };
+
+static void say(const struct eg_textfile *t, int r)
+{
+	if (r == t->last_error)
+		return;
+	if (r == 0)
+		eg_log(EG_LOG_INFO, "textfile", "%s can be written again", t->path);
+	else /* Landlock knows the directory, not its name */
+		eg_log(EG_LOG_ERROR, "textfile", "%s cannot be written: %s%s", t->path,
+		       eg_errno_text(r),
+		       r == -EACCES ? "; if its directory was made anew, restart the agent" : "");
+}
 
 static void *write_pages(void *arg)
 {
 	struct eg_textfile *t = arg;
 
 	pthread_mutex_lock(&t->lock);
-	while (!t->quit || t->page) {
+	while (!t->quit) {
 		char *page = eg_take_ptr(t->page);
 		size_t len = t->len;
 		int r;
@@ -39,12 +53,9 @@ static void *write_pages(void *arg)
 		pthread_mutex_unlock(&t->lock);
 		r = eg_file_replace(t->path, page, len, 0644, false);
 		free(page);
-		if (r < 0 && r != t->last_error)
-			eg_log(EG_LOG_ERROR, "textfile", "%s cannot be written: %s", t->path,
-			       eg_errno_text(r));
-		else if (r == 0 && t->last_error)
-			eg_log(EG_LOG_INFO, "textfile", "%s can be written again", t->path);
+		say(t, r);
 		t->last_error = r;
+		t->written |= r == 0;
 		pthread_mutex_lock(&t->lock);
 		t->busy = false;
 	}
@@ -90,6 +101,9 @@ struct eg_textfile *eg_textfile_free(struct eg_textfile *t)
 	}
 	pthread_mutex_unlock(&t->lock);
 	pthread_join(t->thread, NULL);
+	if (t->written)
+		(void)unlink(t->path);
+	free(t->page);
 	pthread_cond_destroy(&t->wake);
 	pthread_mutex_destroy(&t->lock);
 	free(t->path);

@@ -47,7 +47,8 @@ static const char head[] =
 	"      sum(rate(ergon_energy_joules_total{component=~\"package|dram\"}[5m]))\n"
 	"      sum(rate(ergon_energy_joules_total{component=\"chassis\"}[5m]))\n\n"
 	"  Each of them with all provenances: `estimated` is the energy held over lost readings, which the\n"
-	"  measured series of the same device does not contain.\n"
+	"  measured series of the same device does not contain, and, where estimates are allowed, that of a\n"
+	"  model for a component that no sensor measures.\n"
 	"* **Provenance is a label.** Nothing modeled or estimated is under `measured`. Families of other\n"
 	"  programs have no such label: they hold measured values only, unless the configuration allows\n"
 	"  estimates in them.\n\n";

@@ -394,6 +394,21 @@ static void name_feeder(struct eg_meter *m, size_t i, int account)
 	a->created_unix_ns = eg_clock_unix_ns(&m->env->clock);
 }
 
+/*
+ * An estimate of what a sensor measures has no account: it would stand beside the measured one under the
+ * same component, and who sums a component (all packages) would count the same joules twice.
+ */
+static bool is_measured_anyway(const struct eg_meter *m, size_t i)
+{
+	const struct eg_channel *ch = m->track[i].ch;
+
+	for (size_t k = 0; ch->provenance == EG_PROVENANCE_ESTIMATED && k < m->n; k++)
+		if (m->track[k].ch->component == ch->component &&
+		    m->track[k].ch->provenance < ch->provenance)
+			return true;
+	return false;
+}
+
 /* Who makes the total while all is well, and which ledger accounts the tracks feed. */
 static int make_accounts(struct eg_meter *m)
 {
@@ -419,7 +434,8 @@ static int make_accounts(struct eg_meter *m)
 
 		m->account[i] = m->est_account[i] = -1;
 		/* Rails of one device overlap as they like: they have no account. */
-		if (m->role[i].role == EG_ROLE_CROSSCHECK || ch->component == EG_COMPONENT_RAIL)
+		if (m->role[i].role == EG_ROLE_CROSSCHECK || ch->component == EG_COMPONENT_RAIL ||
+		    is_measured_anyway(m, i))
 			continue;
 		m->account[i] =
 			eg_ledger_account(m->ledger, ch->device, ch->component, ch->provenance);

@@ -2,7 +2,8 @@
 /*
  * CPU and memory facts from proc/stat, proc/meminfo, cpufreq and the CPU's own hwmon chip. Utilisation
  * is a difference between two readings of proc/stat; it is asked for by scrapes, which may come in
- * pairs, so that a reading too close to the last one (no tick between them) repeats its answer.
+ * pairs, so that one too close to the last reading repeats its answer: over a tick or two of 10 ms it
+ * would be noise.
  */
 #include "host/stats.h"
 
@@ -16,8 +17,9 @@
 
 #define HWMON_DIR   "sys/class/hwmon"
 #define FREQUENCY   "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"
-#define HWMON_CHIPS 64	 /* chips looked at for the CPU's */
-#define MEMINFO_MAX 4096 /* bytes; the lines of interest are the first */
+#define HWMON_CHIPS 64		    /* chips looked at for the CPU's */
+#define MEMINFO_MAX 4096	    /* bytes; the lines of interest are the first */
+#define RATIO_NS    EG_NSEC_PER_SEC /* utilisation is of at least so much time */
 
 struct eg_stats {
 	const struct eg_env *env;
@@ -25,6 +27,7 @@ struct eg_stats {
 	int stat_fd, meminfo_fd, frequency_fd, celsius_fd;
 	bool have_time;
 	struct eg_cpu_time time;
+	uint64_t time_ns;
 	double ratio; /* last known */
 };
 
@@ -139,9 +142,12 @@ void eg_meminfo_parse(const char *text, size_t n, struct eg_host_facts *ret)
 
 static double read_ratio(struct eg_stats *s)
 {
+	uint64_t now_ns = eg_clock_ns(&s->env->clock);
 	struct eg_cpu_time now;
 	double ratio;
 
+	if (s->have_time && !isnan(s->ratio) && now_ns - s->time_ns < RATIO_NS)
+		return s->ratio;
 	if (s->stat_fd < 0 || eg_cpu_time_pread(&s->env->fs, s->stat_fd, &now) < 0) {
 		s->have_time = false;
 		return s->ratio = NAN;
@@ -154,6 +160,7 @@ static double read_ratio(struct eg_stats *s)
 		s->ratio = r == 0 ? ratio : NAN;
 	}
 	s->time = now;
+	s->time_ns = now_ns;
 	s->have_time = true;
 	return s->ratio;
 }

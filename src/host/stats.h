@@ -19,8 +19,9 @@ int eg_stats_open(const struct eg_env *env, const struct eg_cpu *cpu,
 		  struct eg_stats **ret) EG_MUST_CHECK;
 struct eg_stats *eg_stats_close(struct eg_stats *s);
 /*
- * Reads everything again: at most four preads, no allocation. Utilisation is that of the time since the
- * last call that got one, so the first call knows none. Not for two threads at once.
+ * Reads everything again: at most four preads, no allocation. Utilisation is that of the time since an
+ * earlier call, a second at least (who asks sooner gets the last one), so the first call knows none. Not
+ * for two threads at once.
  */
 void eg_stats_read(struct eg_stats *s, struct eg_host_facts *ret);
 

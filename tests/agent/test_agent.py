@@ -243,6 +243,7 @@ def test_make_agent():
     """What `make agent` runs once all is built: in the foreground, state of its own, places to look that are true."""
     with Place() as place:
         env = dict(os.environ, ERGON_AGENT_DIR=place.path("try"), ERGON_HTTP_LISTEN="127.0.0.1:0")
+        env.setdefault("ASAN_OPTIONS", "detect_leaks=0")  # as in the rig
         with open(place.path("log"), "wb") as log:
             p = subprocess.Popen(["sh", os.path.join(SOURCE, "tools", "agent.sh"), ERGON], stderr=log, env=env)
         try:
@@ -479,12 +480,100 @@ def test_textfile():
         sim = place.add(Sim(place, MACHINE))
         os.mkdir(place.path("collector"))
         out = place.path("collector", "ergon.prom")
-        agent = place.add(Agent(place, sim, "--textfile", out))
+        agent = place.add(Agent(place, sim, "--textfile", out, config="[compat]\nnode_exporter = true\n"))
         until("the file", lambda: os.path.exists(out))
         with open(out) as f:
-            assert any(k[0] == "ergon_energy_joules_total" for k in parse_text(f.read()))
+            m = parse_text(f.read())
+        assert any(k[0] == "ergon_energy_joules_total" for k in m)
+        # node_exporter has these itself: it would show now our value and now its own.
+        assert any(k[0].startswith("node_") for k in agent.metrics())
+        assert not any(k[0].startswith("node_") for k in m)
         assert os.listdir(place.path("collector")) == ["ergon.prom"]
-        agent.stop()
+        assert agent.stop() == 0
+        # The collector would go on to show the last power of who is not there.
+        assert os.listdir(place.path("collector")) == []
+
+
+def test_textfile_that_cannot_be_written():
+    """A directory that goes away, and a disk that is full: said once, nothing half written is left."""
+    with Place() as place:
+        sim = place.add(Sim(place, MACHINE, clock=True))
+        folder = place.path("collector")
+        os.mkdir(folder)
+        out = os.path.join(folder, "ergon.prom")
+        agent = place.add(Agent(place, sim, "--textfile", out))
+        sim.time.sleep(10)
+        until("the file", lambda: os.path.exists(out))
+        os.rename(folder, folder + "-2")
+        sim.time.sleep(60)
+        until("a word", lambda: "cannot be written: No such file" in agent.log())
+        os.rename(folder + "-2", folder)
+        sim.time.sleep(20)
+        until("a word", lambda: "can be written again" in agent.log())
+        assert len(re.findall("textfile.*cannot be written", agent.log())) == 1, agent.log()
+        os.rename(folder, folder + "-2")
+        os.mkdir(folder)  # a new one, which the agent has no right to once it gave its rights up
+        sim.time.sleep(20)
+        until("a word", lambda: "restart the agent" in agent.log() or os.path.exists(out))
+        assert agent.stop() == 0
+
+
+def test_textfile_on_a_full_disk():
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+    with Place() as place:
+        sim = place.add(Sim(place, MACHINE, clock=True))
+        folder = place.path("collector")
+        os.mkdir(folder)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "ergon-test", folder],
+                          capture_output=True).returncode != 0:
+            raise Skip("no mounting here")
+        try:
+            out = os.path.join(folder, "ergon.prom")
+            agent = place.add(Agent(place, sim, "--textfile", out))
+            sim.time.sleep(10)
+            until("the file", lambda: os.path.exists(out))
+            with open(out) as f:
+                was = f.read()
+            with open(os.path.join(folder, "fill"), "wb") as f:
+                try:
+                    f.write(b"x" * 65536)
+                    f.flush()
+                except OSError:
+                    pass
+            sim.time.sleep(20)
+            until("a word", lambda: "cannot be written: No space" in agent.log())
+            with open(out) as f:
+                assert f.read().endswith("\n")  # an old page, whole
+            assert sorted(os.listdir(folder)) == ["ergon.prom", "fill"], os.listdir(folder)
+            os.unlink(os.path.join(folder, "fill"))
+            sim.time.sleep(20)
+            until("a word", lambda: "can be written again" in agent.log())
+            with open(out) as f:
+                assert parse_text(f.read()) != parse_text(was)
+            assert agent.stop() == 0
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+
+def test_make_agent_stays_in_its_folder():
+    """The one that is tried out leaves no page or socket where an installed one has its own."""
+    with Place() as place:
+        env = dict(os.environ, ERGON_AGENT_DIR=place.path("try"), ERGON_HTTP_LISTEN="127.0.0.1:0")
+        p = subprocess.Popen(["sh", os.path.join(SOURCE, "tools/agent.sh"), ERGON], stderr=subprocess.PIPE,
+                             text=True, env=env)
+        try:
+            lines = []
+            while not lines or "state in" not in lines[-1]:
+                lines.append(p.stderr.readline())
+                assert lines[-1], lines
+            text = "".join(lines)
+            assert re.search(r"socket " + re.escape(place.path("try", "run", "ergon.sock")) + "$", text, re.M), text
+            assert re.search(r"page " + re.escape(place.path("try", "run", "energy")) + "$", text, re.M), text
+        finally:
+            p.send_signal(signal.SIGINT)
+            assert p.wait(30) == 0
+            p.stderr.close()
 
 
 def test_rights_are_given_up():

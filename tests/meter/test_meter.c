@@ -985,6 +985,33 @@ static void estimates_need_leave(void **state)
 	assert_int_equal(eg_meter_count(rig->meter), 1);
 }
 
+/* Beside a sensor of the same component the estimate feeds nothing: a sum of packages counts once. */
+static void an_estimate_of_what_is_measured_has_no_account(void **state)
+{
+	struct eg_meter_config cfg = {.allow_estimates = true};
+	struct eg_account *a;
+	size_t n;
+
+	for (int measured = 0; measured < 2; measured++) {
+		rig_counter(rig, "cpu", "cpu-model", EG_COMPONENT_PACKAGE, "20W");
+		rig->c[rig->n - 1].ch.provenance = EG_PROVENANCE_ESTIMATED;
+		rig_counter(rig, "other", "x", measured ? EG_COMPONENT_PACKAGE : EG_COMPONENT_GPU,
+			    "30W");
+		rig->c[rig->n - 1].ch.update_ns = 0;
+		rig_open(rig, &cfg);
+		eg_meter_sample(rig->meter, true);
+		rig_run(rig, 60 * SECOND, SECOND);
+		eg_meter_sample(rig->meter, true);
+		assert_int_equal(eg_meter_accounts(rig->meter, &a, &n), 0);
+		for (size_t i = 0; i < n; i++)
+			assert_true(!measured || strcmp(a[i].device, "x") == 0);
+		assert_true(n == (measured ? 2 : 3)); /* with the one for held readings */
+		free(a);
+		rig_free(rig);
+		rig = rig_new();
+	}
+}
+
 /* ---- snapshots under load ---- */
 
 static atomic_int stop;
@@ -1212,6 +1239,7 @@ int main(void)
 		T(selection),
 		T(selection_misses),
 		T(estimates_need_leave),
+		T(an_estimate_of_what_is_measured_has_no_account),
 		T(snapshots),
 		cmocka_unit_test(honest),
 	};

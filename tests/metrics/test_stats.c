@@ -69,8 +69,18 @@ static void everything_known(void **state)
 	tree_write(&t, "proc/stat", "cpu  150 0 150 1000 0 0 0 0 0 0\n");
 	eg_stats_read(s, &f);
 	assert_float_equal(f.cpu_utilization_ratio, 100.0 / 300, 1e-12);
-	eg_stats_read(s, &f); /* no tick between: the last answer stands */
+	/* Two scrapers, one after the other: the second gets the same answer, not that of one tick. */
+	t.clock.boot_ns += EG_NSEC_PER_SEC - 1;
+	tree_write(&t, "proc/stat", "cpu  151 0 150 1000 0 0 0 0 0 0\n");
+	eg_stats_read(s, &f);
 	assert_float_equal(f.cpu_utilization_ratio, 100.0 / 300, 1e-12);
+	t.clock.boot_ns += 1;
+	tree_write(&t, "proc/stat", "cpu  150 0 150 1300 0 0 0 0 0 0\n");
+	eg_stats_read(s, &f);
+	assert_float_equal(f.cpu_utilization_ratio, 0, 1e-12);
+	t.clock.boot_ns += EG_NSEC_PER_SEC;
+	eg_stats_read(s, &f); /* no tick between: the last answer stands */
+	assert_float_equal(f.cpu_utilization_ratio, 0, 1e-12);
 	tree_write(&t, "proc/stat", "cpu  1 0 1 1001 0 0 0 0 0 0\n");
 	eg_stats_read(s, &f);
 	assert_true(isnan(f.cpu_utilization_ratio));
