@@ -227,7 +227,9 @@ class Agents:
                 time.sleep(0.01)
             err = os.path.join(place, "err")
             with open(err, "w") as f:
+                # Of the tick alone: how often the loop asks the simulated clock is chance.
                 p = subprocess.Popen(["valgrind", "--tool=callgrind", f"--callgrind-out-file={place}/out",
+                                      "--toggle-collect=eg_agent_tick",
                                       self.agent_program, "agent", "--root", root, "--clock", clock, "--state",
                                       place + "/state", "--socket", "off", "--listen", "off"], stderr=f,
                                      env=dict(os.environ, ERGON_AGENT_RUN_DIR=place))
