@@ -141,7 +141,10 @@ static void parent_of(const char *path, char dir[DIR_MAX])
 		slash[slash == dir] = '\0';
 }
 
-/* It is made where it is not: run directories are gone after a boot. */
+/*
+ * It is made where it is not, with what is above it: run directories are gone after a boot, and a new
+ * account has no ~/.local/state.
+ */
 static void make_parent(const char *path)
 {
 	char dir[DIR_MAX];
@@ -149,6 +152,11 @@ static void make_parent(const char *path)
 	if (!*path)
 		return;
 	parent_of(path, dir);
+	for (char *p = dir; *p && (p = strchr(p + 1, '/'));) {
+		*p = '\0';
+		(void)!mkdir(dir, 0755); /* the last one tells */
+		*p = '/';
+	}
 	if (mkdir(dir, 0755) < 0 && errno != EEXIST)
 		eg_log(EG_LOG_WARNING, "agent", "cannot make %s: %s", dir, eg_errno_text(-errno));
 }

@@ -610,6 +610,27 @@ def test_as_nobody():
         assert agent.stop() == 0
 
 
+def test_new_account():
+    """A home with nothing in it is enough: ~/.local/state is made."""
+    with Place() as place:
+        env = {"PATH": os.environ["PATH"], "HOME": place.path("home"), "ERGON_AGENT_RUN_DIR": place.path("a", "run")}
+        who = {}
+        if os.geteuid() == 0:  # root's state is elsewhere
+            os.chmod(place.dir, 0o777)
+            who = {"user": 65534, "group": 65534, "extra_groups": []}
+        os.mkdir(place.path("home"))
+        os.chmod(place.path("home"), 0o777)
+        p = subprocess.Popen([ERGON, "agent", "--listen", "off"], stderr=subprocess.PIPE, text=True, env=env, **who)
+        lines = []
+        while not lines or "state in" not in lines[-1]:
+            lines.append(p.stderr.readline())
+            assert lines[-1], lines
+        p.terminate()
+        assert p.wait(30) == 0
+        p.stderr.close()
+        assert "checkpoint" in os.listdir(place.path("home", ".local", "state", "ergon"))
+
+
 def test_unprivileged_reader_is_coarse():
     """A peer that is neither root, the agent's user nor in its group sees nothing fresher than a second."""
     if os.geteuid() != 0:

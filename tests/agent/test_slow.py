@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A GPU whose library does not answer for some seconds (a fake NVML with NVIDIA's symbols): it is said once,
 delays no other sensor and no reader, and its counter tells afterwards what was used meanwhile. Real time."""
+import itertools
 import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import time
 
-from rig import NS, Agent, Place, Sim, run_tests, until
+from rig import NS, Agent, Place, Sim, Skip, parse_text, run_tests, until
 
 FAKE = os.path.abspath(sys.argv[3])
 MACHINE = """[scenario]
@@ -109,6 +111,75 @@ def test_gpu_in_the_compatibility_families():
         watts = value(agent.metrics(), "all_smi_gpu_power_consumption_watts", gpu_uuid=UUID)
         assert abs(watts - 300) < 40, watts
         agent.stop()
+
+
+CHOICES = ("all_smi", "all_smi_rows", "node_exporter", "dcgm", "estimates")
+COUNT = 'non-histogram and non-summary metrics should not have "_count" suffix'
+CAMEL = "label names should be written in 'snake_case' not 'camelCase'"
+# What promtool says of names that are not ours to choose, by the choice that brings them.
+WARNINGS = {
+    "always": ["ergon_counter_resets_total metric name should not include type 'counter'"],
+    "all_smi_rows": [f"all_smi_cpu_{x}_count {COUNT}" for x in ("socket", "core", "thread")],
+    "dcgm": [f"DCGM_FI_DEV_POWER_USAGE {CAMEL}", f"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION {CAMEL}",
+             'DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION counter metrics should have "_total" suffix'],
+}
+
+
+def start_hostile(place):
+    """GPUs whose names and UUIDs have what labels must escape, or what is no text at all."""
+    sim = place.add(Sim(place, MACHINE + "[proc]\nutilization = 0.5\n"))
+    os.makedirs(os.path.join(sim.root, "usr/lib"), exist_ok=True)
+    shutil.copy(FAKE, os.path.join(sim.root, "usr/lib/libnvidia-ml.so.1"))
+    with open(place.path("nvml"), "wb") as f:
+        f.write(b"t0 %d\ndriver 580.65.06\n" % time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        for name, uuid in ((b'Evil "GPU" \\ {a="b"}, \xff\xfe', b"GPU-1"), (b"Same", b'GPU-"q}'),
+                           (b"Same", b"GPU-\xff"), (b"N" * 95, b"G" * 90)):
+            f.write(b"gpu\nname %s\nuuid %s\narch 9\ncounter 20\npower 300W\n" % (name, uuid))
+    agent = place.add(Agent(place, sim, "--allow-estimates", env={"ERGON_FAKE_NVML": place.path("nvml")}))
+    until("facts of GPUs", lambda: [k for k in agent.metrics() if k[0] == "ergon_device_info"])
+    until("a GPU's power", lambda: [k for k in agent.metrics() if k[0] == "ergon_power_watts" and
+                                    ("component", "gpu") in k[1]])
+    return agent
+
+
+def strict(text):
+    try:
+        from prometheus_client.openmetrics.parser import text_string_to_metric_families
+    except ImportError:
+        raise Skip("prometheus_client is not installed")
+    return list(text_string_to_metric_families(text))
+
+
+def test_every_choice_of_compat():
+    with Place() as place:
+        agent = start_hostile(place)
+        for chosen in itertools.product((False, True), repeat=len(CHOICES)):
+            on = [c for c, yes in zip(CHOICES, chosen) if yes]
+            with open(agent.config, "w") as f:
+                f.write("[compat]\n" + "".join(f"{c} = {str(c in on).lower()}\n" for c in CHOICES))
+            seen = agent.log().count("reloaded")
+            agent.reload()
+            until("the reload", lambda: agent.log().count("reloaded") > seen)
+            agent.get("/metrics")  # utilisation wants two readings
+            text = agent.get("/metrics").text
+            again = agent.get("/metrics").text
+            assert [x.rsplit(" ", 1)[0] for x in text.splitlines()] == \
+                [x.rsplit(" ", 1)[0] for x in again.splitlines()], (on, "the order moves")
+            names = {k[0] for k in parse_text(text)}
+            assert strict(agent.get("/metrics", {"Accept": "application/openmetrics-text"}).text)
+            assert ("all_smi_energy_consumed_joules_total" in names) == ("all_smi" in on), on
+            assert ("all_smi_gpu_utilization" in names) == ("all_smi_rows" in on), on
+            assert ("node_rapl_package_joules_total" in names) == ("node_exporter" in on), on
+            assert ("DCGM_FI_DEV_POWER_USAGE" in names) == ("dcgm" in on), on
+            for line in text.splitlines():
+                if line.startswith("all_smi_"):
+                    assert re.fullmatch(r"all_smi_[^{]{1,248}\{[^}]{1,1024}\} [0-9.]+", line), line
+            if shutil.which("promtool"):
+                r = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True,
+                                   timeout=60)
+                want = [w for c in ("always", *on) for w in WARNINGS.get(c, ())]
+                assert sorted(set((r.stdout + r.stderr).splitlines())) == sorted(want), (on, r)
+        assert agent.stop() == 0
 
 
 if __name__ == "__main__":
