@@ -7,7 +7,8 @@
  * Uncertainty: that of the accuracy class, as core/uncertainty.h has it, and the edges. Asked for is
  * the energy from c0 to c1, known that from t0 to t1, the readings before them: the error is
  * E(t1..c1) - E(t0..c0), which cannot exceed the larger of both. The power in there is taken as the
- * highest of the window's mean and the powers at both readings.
+ * highest of the window's mean and the powers at both readings. Being a bound, not a spread, it is added
+ * as it is.
  */
 #include <errno.h>
 #include <math.h>
@@ -169,11 +170,6 @@ static uint64_t to_u64(double v)
 	return v < 0x1p63 ? (v > 0 ? (uint64_t)ceil(v) : 0) : UINT64_MAX;
 }
 
-static double half_of(double a, double b)
-{
-	return sqrt(a * a + b * b);
-}
-
 /* What may have flowed at the edges; false: no power is known. */
 static bool edge(const struct ergon_page_used *u, const struct eg_page_values *old,
 		 const struct eg_page_values *now, uint64_t asked_ns, uint64_t asked_end_ns,
@@ -242,7 +238,7 @@ static void measure(const ergon_page_window *w, size_t j, uint64_t asked_end_ns,
 	if (!u->has_uncertainty)
 		return;
 	u->edge_uj = to_u64(edge_uj);
-	u->uncertainty_uj = to_u64(half_of(class_uj, edge_uj));
+	u->uncertainty_uj = to_u64(class_uj + edge_uj);
 }
 
 /* ---- all of them ---- */
@@ -259,15 +255,14 @@ struct spread {
 static void spread_add(struct spread *s, const struct page_account *a,
 		       const struct ergon_page_used *u)
 {
-	double class2 = (double)u->uncertainty_uj * (double)u->uncertainty_uj -
-			(double)u->edge_uj * (double)u->edge_uj;
+	double class_uj = (double)u->uncertainty_uj - (double)u->edge_uj;
 
 	s->known = s->known && u->has_uncertainty;
 	if (a->flags & EG_PAGE_HELD) {
-		s->held2_uj += class2;
+		s->held2_uj += class_uj * class_uj;
 		return;
 	}
-	s->class_uj[a->source] += sqrt(fmax(class2, 0));
+	s->class_uj[a->source] += class_uj;
 	s->edge_uj += (double)u->edge_uj;
 }
 
@@ -279,9 +274,9 @@ static void spread_tell(const struct spread *s, struct ergon_page_used *t)
 	if (!t->has_uncertainty)
 		return;
 	for (size_t i = 0; i < EG_SOURCE_COUNT; i++)
-		all = half_of(all, s->class_uj[i]);
+		all = hypot(all, s->class_uj[i]);
 	t->edge_uj = to_u64(s->edge_uj);
-	t->uncertainty_uj = to_u64(half_of(all, s->edge_uj));
+	t->uncertainty_uj = to_u64(all + s->edge_uj);
 }
 
 /* What every result of the window says. */
