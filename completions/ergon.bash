@@ -5,7 +5,7 @@ _ergon()
 	local verb=${COMP_WORDS[1]} i
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		mapfile -t COMPREPLY < <(compgen -W 'run stat sensors doctor agent config ledger sim help version --help --version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'run stat sensors doctor validate agent config ledger sim help version --help --version' -- "$cur")
 		return
 	fi
 	case $prev in
@@ -41,6 +41,8 @@ _ergon()
 		mapfile -t COMPREPLY < <(compgen -W '--json -a --all --root --select --allow-estimates --set -h --help -V --version' -- "$cur") ;;
 	doctor)
 		mapfile -t COMPREPLY < <(compgen -W '--json --root --select --allow-estimates --set -h --help -V --version' -- "$cur") ;;
+	validate)
+		mapfile -t COMPREPLY < <(compgen -W '-d --duration -i --interval --json --root --select --allow-estimates --set -h --help -V --version' -- "$cur") ;;
 	agent)
 		mapfile -t COMPREPLY < <(compgen -W '--config --interval --state --select --allow-estimates --listen --textfile --socket --set --root -h --help -V --version' -- "$cur") ;;
 	config)
@@ -50,7 +52,7 @@ _ergon()
 	sim)
 		mapfile -t COMPREPLY < <(compgen -W '--dir --scenario --speed --clock --duration --fuse --clean --from --to --json -h --help node truth list show sleep' -- "$cur") ;;
 	help)
-		mapfile -t COMPREPLY < <(compgen -W '-h --help -V --version run stat sensors doctor agent config ledger sim help version drivers' -- "$cur") ;;
+		mapfile -t COMPREPLY < <(compgen -W '-h --help -V --version run stat sensors doctor validate agent config ledger sim help version drivers' -- "$cur") ;;
 	version)
 		mapfile -t COMPREPLY < <(compgen -W '-h --help -V --version' -- "$cur") ;;
 	esac

@@ -34,6 +34,7 @@
 #include <ergon/context.h>
 #include <ergon/diagnostic.h>
 #include <ergon/page.h>
+#include <ergon/page_window.h>
 #include <ergon/version.h>
 #include <ergon/window.h>
 

@@ -15,15 +15,16 @@
  *	if (ergon_page_since(page, mark, &used) == 0)
  *		printf("%.3f J%s\n", used.uj / 1e6, used.flags ? ", at least" : "");
  *
- * The page moves in steps of the agent's interval (1 s unless its configuration says otherwise), so
- * what is shorter is measured by ergon_window_begin() of an ergon_open() of one's own, or by a window
- * of the agent's HTTP interface. ergon_open() never looks at the page.
+ * Windows over a page are in ergon/page_window.h. The page moves in steps of the agent's interval (1 s
+ * unless its configuration says otherwise), so what is shorter is measured by ergon_window_begin() of
+ * an ergon_open() of one's own, or by a window of the agent's HTTP interface. ergon_open() never looks
+ * at the page.
  *
- * Any number of threads may call on one page at once, but for ergon_page_refresh() and
- * ergon_page_close(), during which no other call on it may run. After fork() the child may go on with
- * it. Nobody but the agent and root can write to a page; who can may also cut it short, which ends a
- * reader by SIGBUS as with every mapped file. All else that a damaged or hostile file may hold is
- * found by ergon_page_open() or gives wrong numbers, nothing worse. docs/energy-page.md has the layout.
+ * Any number of threads may call on one page at once, but for ergon_page_close(), during which no
+ * other call on it may run. After fork() the child may go on with it. Nobody but the agent and root
+ * can write to a page; who can may also cut it short, which ends a reader by SIGBUS as with every
+ * mapped file. All else that a damaged or hostile file may hold is found by ergon_page_open() or gives
+ * wrong numbers, nothing worse. docs/energy-page.md has the layout.
  */
 #ifndef ERGON_PAGE_H
 #define ERGON_PAGE_H
@@ -73,8 +74,10 @@ ERGON_API uint64_t ergon_page_interval_ns(const ergon_page *page);
  * Looks whether another agent keeps a page at the path now, if this one is not live. 1: it does, and
  * the page is that one from now on: indices of accounts may have changed, texts got from it before are
  * gone; the totals go on, for an agent continues those of the one before it. 0: nothing changed.
- * Errors: as ergon_page_open() about the other one, without -ENOENT; the page is as it was then.
- * Threads and blocking: no other call on this page may be running; some system calls, none while the
+ * Errors: as ergon_page_open() about the other one, without -ENOENT; -EAGAIN other threads still read
+ * the pages of several agents before this one; the page is as it was then.
+ * Threads and blocking: any (since 0.3; before, no other call on this page might be running); who
+ * keeps texts must see to it that no thread refreshes meanwhile. Some system calls, none while the
  * page is live. Since: 0.2.
  */
 ERGON_API int ergon_page_refresh(ergon_page *page);
@@ -177,7 +180,17 @@ enum ergon_page_partial {
 	 *  or it had its first reading after the mark: it is in from there on. */
 	ERGON_PAGE_INCOMPLETE = 1 << 1,
 	/** Part of the time was not measured, or an account did not answer at one of the ends. */
-	ERGON_PAGE_GAP = 1 << 2
+	ERGON_PAGE_GAP = 1 << 2,
+	/* The others are of windows alone (ergon/page_window.h). Why it is incomplete, since 0.3: */
+	ERGON_PAGE_VANISHED = 1 << 3, /**< an account is not on the page any more */
+	ERGON_PAGE_ANEW = 1 << 4,     /**< the total of an account began anew */
+	ERGON_PAGE_APPEARED =
+		1 << 5,		    /**< an account is counted only now, or had its first reading */
+	ERGON_PAGE_SILENT = 1 << 6, /**< an account has no total */
+	/** An end lies more than two intervals from the agent's tick: it is gone, or hangs. */
+	ERGON_PAGE_AWAY = 1 << 7,
+	/** Shorter than ten intervals of the agent: the edges weigh. Not less than what was used. */
+	ERGON_PAGE_SHORT = 1 << 8
 };
 
 /** Energy between a mark and now. Never more than was counted in between, never negative. */

@@ -170,6 +170,7 @@ static void fill_record(struct eg_page_record *r, const struct eg_view *v,
 	}
 	r->flags = htole32(flags);
 	r->accuracy_ppm = htole32(vc && !va->held ? vc->ch->accuracy.rel_ppm : 0);
+	r->accuracy_uw = htole64(vc && !va->held ? vc->ch->accuracy.abs_uw : 0);
 }
 
 static void fill(struct eg_page_writer *w, const struct eg_view *v, uint64_t interval_ns,

@@ -73,8 +73,11 @@ struct eg_page_header {
 struct eg_page_record {
 	char device[96], channel[192], component[32], source[32], provenance[16], boundary[16];
 	uint32_t flags;
-	uint32_t accuracy_ppm; /* half-width of the 95 % interval of the energy; 0 unknown */
-	uint64_t reserved[15];
+	/* Half-width of the 95 % interval of the energy: the larger of these, the second one times the
+	 * time. Both 0: unknown. */
+	uint32_t accuracy_ppm;
+	uint64_t accuracy_uw;
+	uint64_t reserved[14];
 };
 
 struct eg_page_line {

@@ -132,19 +132,19 @@ static int parse_duration(const struct eg_cli_option *o, const char *value, uint
 			  struct eg_strbuf *why)
 {
 	uint64_t v;
-	int err = eg_parse_duration(value, EG_NSEC_PER_MSEC, &v);
+	bool seconds = o->type == EG_ARG_SECONDS;
+	uint64_t unit_ns = seconds ? EG_NSEC_PER_SEC : EG_NSEC_PER_MSEC;
+	int err = eg_parse_duration(value, unit_ns, &v);
 
 	if (err == 0 && v >= o->min && v <= o->max) {
 		*field = v;
 		return 0;
 	}
 	eg_strbuf_printf(
-		why,
-		"option --%s: '%s' is %s; give %llu to %llu milliseconds, or a time such as "
-		"500ms or 2s",
+		why, "option --%s: '%s' is %s; give %llu to %llu %s, or a time such as 500ms or 2s",
 		o->name, value, err == -EINVAL ? "no time" : "out of range",
-		(unsigned long long)(o->min / EG_NSEC_PER_MSEC),
-		(unsigned long long)(o->max / EG_NSEC_PER_MSEC));
+		(unsigned long long)(o->min / unit_ns), (unsigned long long)(o->max / unit_ns),
+		seconds ? "seconds" : "milliseconds");
 	return EG_EXIT_USAGE;
 }
 
@@ -207,6 +207,7 @@ static int store(const struct eg_cli_option *o, const char *value, struct eg_arg
 	case EG_ARG_NUMBER:
 		return parse_number(o, value, (uint64_t *)(void *)field, why);
 	case EG_ARG_DURATION:
+	case EG_ARG_SECONDS:
 		return parse_duration(o, value, (uint64_t *)(void *)field, why);
 	case EG_ARG_SETTING:
 		return parse_setting(value, args, why);

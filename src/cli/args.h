@@ -34,6 +34,7 @@ enum eg_arg_type {
 	EG_ARG_FLAG,	 /* bool */
 	EG_ARG_NUMBER,	 /* uint64_t, min..max */
 	EG_ARG_DURATION, /* uint64_t nanoseconds; bare numbers are milliseconds */
+	EG_ARG_SECONDS,	 /* the same; bare numbers are seconds */
 	EG_ARG_TEXT,	 /* const char * */
 	EG_ARG_FILE,	 /* const char *, completed as a file */
 	EG_ARG_DIR,	 /* const char *, completed as a directory */
@@ -61,7 +62,7 @@ struct eg_args {
 	size_t n_settings;
 	char *setting_text[EG_SETTINGS_MAX]; /* owned copies behind setting[] */
 	/* of single verbs */
-	uint64_t interval_ns, repeats, count; /* 0: not given */
+	uint64_t interval_ns, duration_ns, repeats, count; /* 0: not given */
 	bool json, csv, all, no_progress;
 	const char *report, *output;
 	/* of the agent and its configuration */
@@ -115,6 +116,7 @@ int eg_verb_sensors(struct eg_args *args);
 int eg_verb_doctor(struct eg_args *args);
 int eg_verb_run(struct eg_args *args);
 int eg_verb_stat(struct eg_args *args);
+int eg_verb_validate(struct eg_args *args);
 /* In ergon-agent what they say; in ergon they become it (agent_exec.c). */
 int eg_verb_agent(struct eg_args *args);
 int eg_verb_config(struct eg_args *args);

@@ -123,6 +123,31 @@ static const struct eg_cli_option stat_options[] = {
 	{.name = "csv", FLAG(csv), .help = "Write CSV."},
 	{0}};
 
+static const struct eg_cli_option validate_options[] = {
+	{.letter = 'd',
+	 .name = "duration",
+	 .value = "S",
+	 .type = EG_ARG_SECONDS,
+	 FIELD(duration_ns),
+	 .min = EG_NSEC_PER_SEC,
+	 .max = 24 * HOUR_NS,
+	 .help = "Compare over S seconds, 1 to 86400; or a time such as 90s. Default 10. "
+		 "What is shorter than some ten updates of the slowest sensor tells little."},
+	{.letter = 'i',
+	 .name = "interval",
+	 .value = "MS",
+	 .type = EG_ARG_DURATION,
+	 FIELD(interval_ns),
+	 .min = EG_NSEC_PER_MSEC,
+	 .max = HOUR_NS,
+	 .help = "Sample every MS milliseconds, 1 to 3600000; or a time such as 500ms or 2s. Default "
+		 "100. Counters are exact whatever the interval; sensors without a counter get "
+		 "better."},
+	{.name = "json",
+	 FLAG(json),
+	 .help = "Write the report as JSON; docs/json.md documents it."},
+	{0}};
+
 /* `ergon sim` reads its own words, as each of its sub-commands takes others; this documents them, and
  * a test compares it with what the verb says itself. */
 static const struct eg_cli_option sim_options[] = {
@@ -218,6 +243,8 @@ static const struct eg_cli_option *const run_groups[] = {run_options, machine_op
 							 meter_options, help_options, NULL};
 static const struct eg_cli_option *const stat_groups[] = {stat_options, machine_options,
 							  meter_options, help_options, NULL};
+static const struct eg_cli_option *const validate_groups[] = {validate_options, machine_options,
+							      meter_options, help_options, NULL};
 static const struct eg_cli_option *const agent_groups[] = {key_options, machine_options,
 							   help_options, NULL};
 static const struct eg_cli_option *const config_groups[] = {config_options, key_options,
@@ -280,6 +307,30 @@ const struct eg_cli_verb eg_cli_verbs[] = {
 	 .examples = "ergon doctor\twhen a sensor is missing\n",
 	 .groups = doctor_groups,
 	 .run = eg_verb_doctor},
+	{.name = "validate",
+	 .summary = "compare every interface that sees the same component",
+	 .usage = "[OPTION]...",
+	 .about =
+		 "Reads, over one stretch of time, every interface that sees the same joules: powercap "
+		 "and perf of a processor, the energy counter of a GPU and its power integrated, the "
+		 "meter of the machine and its battery, a model with --allow-estimates and what is "
+		 "measured. It reports what each says and how it knows, by how much they differ, and "
+		 "whether that is within their joint uncertainty. Two interfaces of one sensor share "
+		 "its error, so much less is allowed between them.\n\n"
+		 "The difference is also taken in up to ten parts of the time: their mean is the bias, "
+		 "with its 95 % interval. Where one of the two was silent for a while the others of "
+		 "these parts are compared, and the report says over how many seconds.\n\n"
+		 "Agreement is not accuracy: two interfaces may share an error that neither shows.\n\n"
+		 "The exit status is 0 where all agree, also where no component has two interfaces; 1 "
+		 "where two disagree, one fell silent, or the report could not be made; 2 where the "
+		 "command line is wrong.",
+	 .examples =
+		 "ergon validate\tten seconds\n"
+		 "ergon validate -d 60 --json\ta minute, for a program to read\n"
+		 "ergon validate --allow-estimates --select rapl,cpu_model\thow good is the model "
+		 "here?\n",
+	 .groups = validate_groups,
+	 .run = eg_verb_validate},
 	{.name = "agent",
 	 .summary = "run the agent: a ledger, Prometheus metrics, a local API",
 	 .usage = "[OPTION]...",

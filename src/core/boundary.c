@@ -79,7 +79,7 @@ static bool better(const struct eg_boundary_in *a, const struct eg_boundary_in *
 }
 
 /* A chassis is one account, whatever its device is called; each rail is its own. */
-static bool same_account(const struct eg_channel *a, const struct eg_channel *b)
+bool eg_boundary_same_account(const struct eg_channel *a, const struct eg_channel *b)
 {
 	if (a->component != b->component || a->component == EG_COMPONENT_RAIL ||
 	    above_machine(a) != above_machine(b))
@@ -92,14 +92,15 @@ static int32_t find_stand_in(const struct plan *p, size_t i)
 	int32_t best = -1;
 
 	for (size_t k = 0; k < p->n; k++)
-		if (p->in[k].usable && (k == i || same_account(p->in[i].ch, p->in[k].ch)) &&
+		if (p->in[k].usable &&
+		    (k == i || eg_boundary_same_account(p->in[i].ch, p->in[k].ch)) &&
 		    (best < 0 || better(&p->in[k], &p->in[best])))
 			best = (int32_t)k;
 	return best;
 }
 
 /* "cpu-0" is the root of itself and of "cpu-0-die-1", not of "cpu-01". */
-static bool device_within(const char *root, const char *device)
+bool eg_boundary_device_within(const char *root, const char *device)
 {
 	size_t n = strlen(root);
 
@@ -128,7 +129,8 @@ static bool integrated(const struct eg_channel *ch)
 static bool package_contains(const struct eg_channel *a, const struct eg_channel *b)
 {
 	if (b->component == EG_COMPONENT_CORE || b->component == EG_COMPONENT_UNCORE)
-		return device_within(a->device, b->device) || device_within(b->device, a->device);
+		return eg_boundary_device_within(a->device, b->device) ||
+		       eg_boundary_device_within(b->device, a->device);
 	return integrated(b);
 }
 
@@ -140,7 +142,8 @@ static bool components_contain(const struct eg_channel *a, const struct eg_chann
 	bool gpu = b->component == EG_COMPONENT_GPU || b->component == EG_COMPONENT_GPU_MEMORY;
 
 	if (a->component == b->component) /* a socket contains its dies, a card its tiles */
-		return strcmp(a->device, b->device) != 0 && device_within(a->device, b->device);
+		return strcmp(a->device, b->device) != 0 &&
+		       eg_boundary_device_within(a->device, b->device);
 	switch (a->component) {
 	case EG_COMPONENT_PSYS:
 		return on_chip || b->component == EG_COMPONENT_SOC;
@@ -153,7 +156,8 @@ static bool components_contain(const struct eg_channel *a, const struct eg_chann
 		return integrated(b);
 	case EG_COMPONENT_GPU:
 		return b->component == EG_COMPONENT_GPU_MEMORY &&
-		       (device_within(a->device, b->device) || device_within(b->device, a->device));
+		       (eg_boundary_device_within(a->device, b->device) ||
+			eg_boundary_device_within(b->device, a->device));
 	default:
 		return false;
 	}

@@ -41,6 +41,11 @@ struct eg_boundary_out {
  */
 void eg_boundary_reduce(const struct eg_boundary_in *in, size_t n, struct eg_boundary_out *ret);
 
+/* Do two channels measure the same joules by what they say of themselves? */
+bool eg_boundary_same_account(const struct eg_channel *a, const struct eg_channel *b);
+/* Is one device the other or a part of it: "cpu-0" of itself and of "cpu-0-die-1"? */
+bool eg_boundary_device_within(const char *whole, const char *device);
+
 const char *eg_role_word(enum eg_role role);
 
 #endif

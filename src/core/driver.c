@@ -18,6 +18,14 @@ const char *eg_setting_get(const struct eg_driver_config *cfg, const char *drive
 	return value;
 }
 
+bool eg_setting_on(const struct eg_driver_config *cfg, const char *driver, const char *name)
+{
+	const char *text = eg_setting_get(cfg, driver, name);
+
+	return text && (strcmp(text, "true") == 0 || strcmp(text, "yes") == 0 ||
+			strcmp(text, "on") == 0 || strcmp(text, "1") == 0);
+}
+
 const char *eg_option_wrong(const struct eg_option *o, const char *text)
 {
 	static const char *const bools[] = {"true", "yes", "on", "1", "false", "no", "off", "0"};

@@ -57,6 +57,9 @@ struct eg_driver_config {
 const char *eg_setting_get(const struct eg_driver_config *cfg, const char *driver,
 			   const char *name);
 
+/* Did the user set a bool option to true? */
+bool eg_setting_on(const struct eg_driver_config *cfg, const char *driver, const char *name);
+
 enum eg_maturity { EG_MATURITY_SIMULATED, EG_MATURITY_FAKED, EG_MATURITY_HARDWARE };
 
 struct eg_driver {

@@ -58,16 +58,27 @@ static void combine(struct eg_uncertainty *u)
 	u->total_uj = to_uj(total);
 }
 
+double eg_uncertainty_accuracy_uj(const struct eg_accuracy *accuracy, enum eg_provenance provenance,
+				  double uj, uint64_t ns)
+{
+	double half = EG_MAX((double)accuracy->rel_ppm * 1e-6 * uj,
+			     (double)accuracy->abs_uw * seconds(ns));
+
+	/* The class of an estimate is a bound that was counted out, not a spread: it stands. */
+	return provenance == EG_PROVENANCE_ESTIMATED ? half : half * (EG_COVERAGE / NORMAL_95);
+}
+
+double eg_uncertainty_held_uj(double est_uj)
+{
+	return EG_COVERAGE * est_uj / sqrt(3);
+}
+
 void eg_uncertainty_channel(const struct eg_channel *ch, const struct eg_window_facts *facts,
 			    struct eg_uncertainty *ret)
 {
 	bool counter = ch->quantity == EG_QUANTITY_ENERGY;
 	double uj = (double)facts->uj + (double)facts->est_uj, update_s = seconds(ch->update_ns);
 	uint64_t measured_ns = facts->seconds_ns - EG_MIN(facts->gap_ns, facts->seconds_ns);
-	double accuracy = EG_MAX((double)ch->accuracy.rel_ppm * 1e-6 * uj,
-				 (double)ch->accuracy.abs_uw * seconds(measured_ns));
-	/* The class of an estimate is a bound that was counted out, not a spread: it stands. */
-	double widen = ch->provenance == EG_PROVENANCE_ESTIMATED ? 1 : EG_COVERAGE / NORMAL_95;
 	double resolution = 0, update;
 
 	if (counter) {
@@ -82,8 +93,9 @@ void eg_uncertainty_channel(const struct eg_channel *ch, const struct eg_window_
 		.resolution_uj = to_uj(resolution),
 		.update_uj = to_uj(rss(EG_COVERAGE * update, facts->skew_j * 1e6)),
 		.sampling_uj = to_uj(EG_COVERAGE * 1e6 * sqrt(facts->step_var_j2)),
-		.accuracy_uj = to_uj(accuracy * widen),
-		.held_uj = to_uj(EG_COVERAGE * (double)facts->est_uj / sqrt(3)),
+		.accuracy_uj = to_uj(
+			eg_uncertainty_accuracy_uj(&ch->accuracy, ch->provenance, uj, measured_ns)),
+		.held_uj = to_uj(eg_uncertainty_held_uj((double)facts->est_uj)),
 	};
 	combine(ret);
 }

@@ -40,6 +40,11 @@ struct eg_uncertainty {
 	uint64_t total_uj;	/* combined */
 };
 
+/* Items by themselves, for who has no channel: of so much energy in so much time. */
+double eg_uncertainty_accuracy_uj(const struct eg_accuracy *accuracy, enum eg_provenance provenance,
+				  double uj, uint64_t ns);
+double eg_uncertainty_held_uj(double est_uj);
+
 void eg_uncertainty_channel(const struct eg_channel *ch, const struct eg_window_facts *facts,
 			    struct eg_uncertainty *ret);
 /* Combines n channels of a total; ch[i] belongs to items[i]. */

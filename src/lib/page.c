@@ -14,8 +14,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
-#include "base/page.h"
-#include "lib/private.h"
+#include "lib/page_private.h"
 
 #define SYSTEM_PAGE	"/run/ergon/energy"
 #define BOOT_ID		"/proc/sys/kernel/random/boot_id"
@@ -23,74 +22,64 @@
 #define STALE_MIN_NS	(5 * EG_NSEC_PER_SEC)
 #define PASSES_MAX	64 /* over all accounts in search of one tick */
 #define USER_PAGE_BYTES 64
+#define SLOTS		4 /* files of one page that may be mapped: the newest, and those still being read */
 
-/* What the accounts are: shared by a page and the marks made of it. */
-struct account {
-	struct eg_page_record text;
-	uint32_t flags, accuracy_ppm;
-	enum eg_provenance provenance;
-};
-
-struct table {
-	int refs;
-	size_t n;
-	struct account account[];
-};
-
-/* One file, mapped. */
-struct mapping {
-	const uint8_t *base;
-	size_t size, line_size;
-	const struct eg_page_header *header; /* at base: state and tick are read from it */
-	const uint8_t *lines;
-	struct table *table;
-	uint64_t interval_ns;
-	bool other_boot;
-	dev_t dev;
-	ino_t ino;
+/*
+ * A page is read while another thread may be refreshing it, without a lock: the file in use lies in one
+ * of a few slots, and who reads counts himself in there. A reader that counted itself in a slot holds
+ * it only if that slot is still the one in use afterwards; a slot is filled again only while it is not
+ * in use and nobody is counted in it. So a reader never waits, and a file is unmapped only when none is
+ * left in it.
+ */
+struct slot {
+	unsigned readers;
+	bool filled; /* map is whole; a copy made by fork() in the middle of filling is not */
+	struct page_map map;
 };
 
 struct ergon_page {
-	char *path; /* NULL: the places where agents keep theirs */
-	struct mapping map;
+	char *path;	  /* NULL: the places where agents keep theirs */
+	unsigned current; /* the slot in use */
+	pid_t refreshing; /* who looks for another file; 0: nobody */
+	struct slot slot[SLOTS];
 };
 
-struct ergon_page_mark {
-	struct table *table;
-	uint64_t t_ns;
-	struct table *other; /* that `to` leads to; the own one until a page was replaced */
-	bool differs;	     /* the other one counts other accounts than ours */
-	struct {
-		struct eg_page_values v;
-		int32_t to; /* index in the other table, -1 none */
-	} of[];
-};
+/* ---- pinning ---- */
+
+const struct page_map *page_pin(const ergon_page *page)
+{
+	ergon_page *p = (ergon_page *)page; /* only the count changes */
+
+	for (;;) {
+		unsigned i = __atomic_load_n(&p->current, __ATOMIC_SEQ_CST);
+		struct slot *s = &p->slot[i];
+
+		__atomic_add_fetch(&s->readers, 1, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&p->current, __ATOMIC_SEQ_CST) == i)
+			return &s->map;
+		__atomic_sub_fetch(&s->readers, 1, __ATOMIC_SEQ_CST);
+	}
+}
+
+void page_unpin(const struct page_map *m)
+{
+	struct slot *s = (struct slot *)((const char *)m - offsetof(struct slot, map));
+
+	__atomic_sub_fetch(&s->readers, 1, __ATOMIC_SEQ_CST);
+}
 
 /* ---- tables ---- */
 
-static struct table *table_ref(struct table *t)
+struct page_table *page_table_ref(struct page_table *t)
 {
 	__atomic_add_fetch(&t->refs, 1, __ATOMIC_RELAXED);
 	return t;
 }
 
-static void table_unref(struct table *t)
+void page_table_unref(struct page_table *t)
 {
 	if (t && __atomic_sub_fetch(&t->refs, 1, __ATOMIC_ACQ_REL) == 0)
 		free(t);
-}
-
-static int table_find(const struct table *t, const struct eg_page_record *what)
-{
-	for (size_t i = 0; i < t->n; i++) {
-		const struct eg_page_record *r = &t->account[i].text;
-
-		if (strcmp(r->device, what->device) == 0 &&
-		    strcmp(r->component, what->component) == 0 &&
-		    strcmp(r->provenance, what->provenance) == 0)
-			return (int)i;
-	}
-	return -ENOENT;
 }
 
 /* ---- opening ---- */
@@ -156,7 +145,17 @@ static enum eg_provenance provenance_of(const char *word)
 	return p;
 }
 
-static int check_record(struct account *a)
+/* The enum has no word for unknown: "other" is what no source of ours is. */
+static enum eg_source source_of(const char *word)
+{
+	enum eg_source s = 0;
+
+	while (s < EG_SOURCE_OTHER && strcmp(word, eg_source_word(s)) != 0)
+		s++;
+	return s;
+}
+
+static int check_record(struct page_account *a)
 {
 	const struct eg_page_record *r = &a->text;
 
@@ -165,14 +164,16 @@ static int check_record(struct account *a)
 	    !ends(r->provenance, sizeof(r->provenance)) || !ends(r->boundary, sizeof(r->boundary)))
 		return -EPROTO;
 	a->flags = le32toh(r->flags);
-	a->accuracy_ppm = le32toh(r->accuracy_ppm);
+	a->accuracy.rel_ppm = le32toh(r->accuracy_ppm);
+	a->accuracy.abs_uw = le64toh(r->accuracy_uw);
+	a->source = source_of(r->source);
 	a->provenance = provenance_of(r->provenance);
 	return 0;
 }
 
-static int read_table(int fd, const struct eg_page_header *h, struct table **ret)
+static int read_table(int fd, const struct eg_page_header *h, struct page_table **ret)
 {
-	struct table *t = calloc(1, sizeof(*t) + h->n_accounts * sizeof(t->account[0]));
+	struct page_table *t = calloc(1, sizeof(*t) + h->n_accounts * sizeof(t->account[0]));
 	int r = t ? 0 : -ENOMEM;
 
 	for (size_t i = 0; r == 0 && i < h->n_accounts; i++) {
@@ -203,19 +204,19 @@ static bool is_other_boot(const char *id)
 	return strcmp(ours, id) != 0;
 }
 
-static void unmap(struct mapping *m)
+static void unmap(struct page_map *m)
 {
 	if (m->base)
 		munmap((void *)m->base, m->size);
-	table_unref(m->table);
-	*m = (struct mapping){0};
+	page_table_unref(m->table);
+	*m = (struct page_map){0};
 }
 
 /* not: the file that is open already, which gives -EALREADY; or NULL. */
-static int map_file(const char *path, const struct mapping * not, struct mapping *ret)
+static int map_file(const char *path, const struct page_map * not, struct page_map *ret)
 {
 	eg_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	struct mapping m = {0};
+	struct page_map m = {0};
 	struct eg_page_header h;
 	struct stat st;
 	void *at;
@@ -255,7 +256,7 @@ static int map_file(const char *path, const struct mapping * not, struct mapping
 
 /* ---- life ---- */
 
-static int age_ns(const struct mapping *m, uint64_t *ret_ns)
+static int age_ns(const struct page_map *m, uint64_t *ret_ns)
 {
 	const struct eg_clock clock = eg_clock_system();
 	/* Alone and without the lock: it must be there also where the writer died in a tick. */
@@ -267,7 +268,7 @@ static int age_ns(const struct mapping *m, uint64_t *ret_ns)
 	return 0;
 }
 
-static enum ergon_page_life life(const struct mapping *m)
+enum ergon_page_life page_life(const struct page_map *m)
 {
 	uint64_t age;
 
@@ -282,23 +283,23 @@ static enum ergon_page_life life(const struct mapping *m)
  * Where agents keep theirs: the first live one, else the first that can be read, unless that is no
  * better than the one we have.
  */
-static int map_default(const struct mapping * not, struct mapping *ret)
+static int map_default(const struct page_map * not, struct page_map *ret)
 {
 	char user[USER_PAGE_BYTES];
 	const char *place[] = {SYSTEM_PAGE, user};
-	struct mapping spare = {0};
+	struct page_map spare = {0};
 	int first = -ENOENT;
 
 	(void)snprintf(user, sizeof(user), "/run/user/%u/ergon/energy", (unsigned)geteuid());
 	for (size_t i = 0; i < EG_ARRAY_SIZE(place); i++) {
-		struct mapping m;
+		struct page_map m;
 		int r = map_file(place[i], not, &m);
 
 		if (r < 0) {
 			/* No right to one, or a damaged one, tells more than that another is not there. */
 			if (r != -ENOENT && first == -ENOENT)
 				first = r;
-		} else if (life(&m) == ERGON_PAGE_LIVE) {
+		} else if (page_life(&m) == ERGON_PAGE_LIVE) {
 			unmap(&spare);
 			*ret = m;
 			return 0;
@@ -314,7 +315,7 @@ static int map_default(const struct mapping * not, struct mapping *ret)
 	return 0;
 }
 
-static int map_any(const char *path, const struct mapping * not, struct mapping *ret)
+static int map_any(const char *path, const struct page_map * not, struct page_map *ret)
 {
 	return path ? map_file(path, not, ret) : map_default(not, ret);
 }
@@ -331,11 +332,12 @@ int ergon_page_open(const char *path, ergon_page **ret)
 		r = page->path ? 0 : -ENOMEM;
 	}
 	if (r == 0)
-		r = map_any(path, NULL, &page->map);
+		r = map_any(path, NULL, &page->slot[0].map);
 	if (r < 0) {
 		ergon_page_close(page);
 		return r;
 	}
+	page->slot[0].filled = true;
 	*ret = page;
 	return 0;
 }
@@ -344,59 +346,133 @@ void ergon_page_close(ergon_page *page)
 {
 	if (!page)
 		return;
-	unmap(&page->map);
+	for (size_t i = 0; i < SLOTS; i++)
+		if (page->slot[i].filled)
+			unmap(&page->slot[i].map);
 	free(page->path);
 	free(page);
 }
 
 int ergon_page_state(const ergon_page *page)
 {
-	return (int)life(&page->map);
+	const struct page_map *m = page_pin(page);
+	enum ergon_page_life life = page_life(m);
+
+	page_unpin(m);
+	return (int)life;
 }
 
 int ergon_page_age_ns(const ergon_page *page, uint64_t *ret_ns)
 {
-	return age_ns(&page->map, ret_ns);
+	const struct page_map *m = page_pin(page);
+	int r = age_ns(m, ret_ns);
+
+	page_unpin(m);
+	return r;
 }
 
 uint64_t ergon_page_interval_ns(const ergon_page *page)
 {
-	return page->map.interval_ns;
+	const struct page_map *m = page_pin(page);
+	uint64_t interval_ns = m->interval_ns;
+
+	page_unpin(m);
+	return interval_ns;
 }
 
-int ergon_page_refresh(ergon_page *page)
+/* Empties the slots that nobody reads any more; one of them, or NULL. */
+static struct slot *free_slot(ergon_page *page)
 {
-	struct mapping m;
-	int r;
+	struct slot *found = NULL;
 
-	if (life(&page->map) == ERGON_PAGE_LIVE)
-		return 0;
-	r = map_any(page->path, &page->map, &m);
+	for (size_t i = 0; i < SLOTS; i++) {
+		struct slot *s = &page->slot[i];
+
+		if (i == __atomic_load_n(&page->current, __ATOMIC_SEQ_CST) ||
+		    __atomic_load_n(&s->readers, __ATOMIC_SEQ_CST))
+			continue;
+		if (s->filled)
+			unmap(&s->map);
+		s->filled = false;
+		found = s;
+	}
+	return found;
+}
+
+/* The same accounts in the same order: the texts that were given out stay, and marks need no search. */
+static void share_table(struct page_map *m, const struct page_map *old)
+{
+	struct page_table *t = old->table;
+
+	if (m->table->n != t->n ||
+	    memcmp(m->table->account, t->account, t->n * sizeof(t->account[0])) != 0)
+		return;
+	page_table_unref(m->table);
+	m->table = page_table_ref(t);
+}
+
+static int look_again(ergon_page *page)
+{
+	const struct page_map *old = page_pin(page);
+	struct page_map m;
+	struct slot *s;
+	int r = page_life(old) == ERGON_PAGE_LIVE ? -ENOENT : map_any(page->path, old, &m);
+
+	if (r == 0) {
+		share_table(&m, old);
+		m.serial = old->serial + 1;
+	}
+	page_unpin(old);
 	if (r == -ENOENT || r == -EALREADY)
 		return 0;
 	if (r < 0)
 		return r;
-	unmap(&page->map);
-	page->map = m;
+	s = free_slot(page);
+	if (!s) {
+		unmap(&m);
+		return -EAGAIN;
+	}
+	s->map = m;
+	__atomic_store_n(&s->filled, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&page->current, (unsigned)(s - page->slot), __ATOMIC_SEQ_CST);
+	(void)free_slot(page);
 	return 1;
+}
+
+int ergon_page_refresh(ergon_page *page)
+{
+	pid_t nobody = 0, self;
+	int r;
+
+	if (ergon_page_state(page) == ERGON_PAGE_LIVE)
+		return 0;
+	self = getpid();
+	if (!__atomic_compare_exchange_n(&page->refreshing, &nobody, self, false, __ATOMIC_SEQ_CST,
+					 __ATOMIC_SEQ_CST)) {
+		if (nobody == self) /* another thread is at it */
+			return 0;
+		/* It was the parent's, in a process made by fork(): only we are here. */
+		__atomic_store_n(&page->refreshing, self, __ATOMIC_SEQ_CST);
+	}
+	r = look_again(page);
+	__atomic_store_n(&page->refreshing, 0, __ATOMIC_SEQ_CST);
+	return r;
 }
 
 /* ---- accounts ---- */
 
 size_t ergon_page_count(const ergon_page *page)
 {
-	return page->map.table->n;
+	const struct page_map *m = page_pin(page);
+	size_t n = m->table->n;
+
+	page_unpin(m);
+	return n;
 }
 
-int ergon_page_account(const ergon_page *page, size_t index, struct ergon_page_info *ret)
+/* The texts are the table's. */
+void page_tell_account(const struct page_account *a, struct ergon_page_info *ret)
 {
-	const struct account *a;
-
-	if (ret->size < sizeof(*ret))
-		return -EINVAL;
-	if (index >= page->map.table->n)
-		return -ENOENT;
-	a = &page->map.table->account[index];
 	ret->device = a->text.device;
 	ret->component = a->text.component;
 	ret->source = a->text.source;
@@ -405,18 +481,34 @@ int ergon_page_account(const ergon_page *page, size_t index, struct ergon_page_i
 	ret->channel = a->text.channel;
 	ret->counted = (a->flags & EG_PAGE_COUNTED) != 0;
 	ret->held = (a->flags & EG_PAGE_HELD) != 0;
-	ret->accuracy_ppm = a->accuracy_ppm;
-	return 0;
+	ret->accuracy_ppm = a->accuracy.rel_ppm;
+}
+
+int ergon_page_account(const ergon_page *page, size_t index, struct ergon_page_info *ret)
+{
+	const struct page_map *m;
+	int r = -ENOENT;
+
+	if (ret->size < sizeof(*ret))
+		return -EINVAL;
+	m = page_pin(page);
+	if (index < m->table->n) {
+		page_tell_account(&m->table->account[index], ret);
+		r = 0;
+	}
+	page_unpin(m);
+	return r;
 }
 
 int ergon_page_find(const ergon_page *page, const char *device, const char *component,
 		    const char *provenance)
 {
-	const struct table *t = page->map.table;
+	const struct page_map *m = page_pin(page);
+	const struct page_table *t = m->table;
 	int best = -ENOENT;
 
 	for (size_t i = 0; i < t->n; i++) {
-		const struct account *a = &t->account[i];
+		const struct page_account *a = &t->account[i];
 
 		if (strcmp(a->text.device, device) != 0 ||
 		    strcmp(a->text.component, component) != 0 ||
@@ -425,10 +517,11 @@ int ergon_page_find(const ergon_page *page, const char *device, const char *comp
 		if (best < 0 || a->provenance < t->account[best].provenance)
 			best = (int)i;
 	}
+	page_unpin(m);
 	return best;
 }
 
-static int get(const struct mapping *m, size_t index, struct eg_page_values *ret)
+int page_values(const struct page_map *m, size_t index, struct eg_page_values *ret)
 {
 	return eg_page_line_get((const struct eg_page_line *)(m->lines + index * m->line_size),
 				ret);
@@ -436,14 +529,15 @@ static int get(const struct mapping *m, size_t index, struct eg_page_values *ret
 
 int ergon_page_read(const ergon_page *page, size_t index, struct ergon_page_reading *ret)
 {
+	const struct page_map *m;
 	struct eg_page_values v;
 	int r;
 
 	if (ret->size < sizeof(*ret))
 		return -EINVAL;
-	if (index >= page->map.table->n)
-		return -ENOENT;
-	r = get(&page->map, index, &v);
+	m = page_pin(page);
+	r = index < m->table->n ? page_values(m, index, &v) : -ENOENT;
+	page_unpin(m);
 	if (r < 0)
 		return r;
 	if (!(v.flags & EG_PAGE_HAS_TOTAL))
@@ -461,14 +555,10 @@ int ergon_page_read(const ergon_page *page, size_t index, struct ergon_page_read
 
 /* ---- many accounts of one tick ---- */
 
-struct tick {
-	uint64_t t_ns, unix_ns;
-};
-
 /* Runs pass, which begins anew each time, until no tick came in between. */
-static int in_one_tick(const struct mapping *m,
-		       int (*pass)(const struct mapping *m, const struct tick *tick, void *arg),
-		       void *arg, struct tick *ret)
+int page_in_one_tick(const struct page_map *m,
+		     int (*pass)(const struct page_map *m, const struct page_tick *tick, void *arg),
+		     void *arg, struct page_tick *ret)
 {
 	const struct eg_page_tick *tick = &m->header->tick;
 	unsigned passes = 0;
@@ -477,7 +567,8 @@ static int in_one_tick(const struct mapping *m,
 		uint64_t begin = eg_page_read_begin(&tick->seq);
 
 		if (!(begin & 1)) {
-			struct tick now = {eg_page_get(&tick->t_ns), eg_page_get(&tick->unix_ns)};
+			struct page_tick now = {eg_page_get(&tick->t_ns),
+						eg_page_get(&tick->unix_ns)};
 			int r = pass(m, &now, arg);
 
 			if (r < 0)
@@ -500,20 +591,20 @@ struct sum {
 	bool has_power;
 };
 
-static int add_up(const struct mapping *m, const struct tick *tick, void *arg)
+static int add_up(const struct page_map *m, const struct page_tick *tick, void *arg)
 {
 	struct sum *s = arg;
 
 	*s = (struct sum){.has_power = true};
 	for (size_t i = 0; i < m->table->n; i++) {
-		const struct account *a = &m->table->account[i];
+		const struct page_account *a = &m->table->account[i];
 		bool held = (a->flags & EG_PAGE_HELD) != 0;
 		struct eg_page_values v;
 		int r;
 
 		if (!(a->flags & EG_PAGE_COUNTED))
 			continue;
-		r = get(m, i, &v);
+		r = page_values(m, i, &v);
 		if (r < 0)
 			return r;
 		if (!(v.flags & EG_PAGE_HAS_TOTAL)) {
@@ -537,13 +628,16 @@ static int add_up(const struct mapping *m, const struct tick *tick, void *arg)
 
 int ergon_page_total(const ergon_page *page, struct ergon_page_sum *ret)
 {
-	struct tick tick;
+	const struct page_map *m;
+	struct page_tick tick;
 	struct sum s;
 	int r;
 
 	if (ret->size < sizeof(*ret))
 		return -EINVAL;
-	r = in_one_tick(&page->map, add_up, &s, &tick);
+	m = page_pin(page);
+	r = page_in_one_tick(m, add_up, &s, &tick);
+	page_unpin(m);
 	if (r < 0)
 		return r;
 	if (!s.accounts)
@@ -558,180 +652,4 @@ int ergon_page_total(const ergon_page *page, struct ergon_page_sum *ret)
 	ret->unix_ns = tick.unix_ns;
 	ret->provenance = eg_provenance_word(s.weakest);
 	return 0;
-}
-
-/* ---- marks ---- */
-
-static int note_all(const struct mapping *m, const struct tick *tick, void *arg)
-{
-	ergon_page_mark *mark = arg;
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < m->table->n; i++)
-		r = get(m, i, &mark->of[i].v);
-	return r;
-}
-
-int ergon_page_mark_new(const ergon_page *page, ergon_page_mark **ret)
-{
-	const struct mapping *m = &page->map;
-	ergon_page_mark *mark = calloc(1, sizeof(*mark) + m->table->n * sizeof(mark->of[0]));
-	struct tick tick;
-	int r;
-
-	if (!mark)
-		return -ENOMEM;
-	r = in_one_tick(m, note_all, mark, &tick);
-	if (r < 0) {
-		free(mark);
-		return r;
-	}
-	mark->t_ns = tick.t_ns;
-	mark->table = table_ref(m->table);
-	mark->other = table_ref(m->table);
-	for (size_t i = 0; i < m->table->n; i++)
-		mark->of[i].to = (int32_t)i;
-	*ret = mark;
-	return 0;
-}
-
-void ergon_page_mark_free(ergon_page_mark *mark)
-{
-	if (!mark)
-		return;
-	table_unref(mark->table);
-	table_unref(mark->other);
-	free(mark);
-}
-
-static bool counted(const struct table *t, int32_t i)
-{
-	return i >= 0 && (t->account[i].flags & EG_PAGE_COUNTED);
-}
-
-/* Finds the mark's accounts in the table of a page that took the place of its own. */
-static void lead_to(ergon_page_mark *mark, struct table *t)
-{
-	if (mark->other == t)
-		return;
-	mark->differs = false;
-	for (size_t j = 0; j < mark->table->n; j++) {
-		mark->of[j].to = (int32_t)table_find(t, &mark->table->account[j].text);
-		if (counted(mark->table, (int32_t)j) != counted(t, mark->of[j].to))
-			mark->differs = true;
-	}
-	for (size_t i = 0; i < t->n; i++)
-		if (counted(t, (int32_t)i) && table_find(mark->table, &t->account[i].text) < 0)
-			mark->differs = true;
-	table_unref(mark->other);
-	mark->other = table_ref(t);
-}
-
-struct delta {
-	const ergon_page_mark *mark;
-	int32_t only; /* index of now; -1: all that were counted */
-	uint64_t uj, estimated_uj, gap_ns;
-	uint32_t flags, accounts;
-	enum eg_provenance weakest;
-};
-
-/* Adds what one account used, as far as both its ends are known. */
-static void add_delta(struct delta *d, const struct account *a, const struct eg_page_values *old,
-		      const struct eg_page_values *now, uint64_t tick_ns)
-{
-	bool had = old->flags & EG_PAGE_HAS_TOTAL, held = a->flags & EG_PAGE_HELD;
-	uint64_t uj, gap_ns = now->gap_ns > old->gap_ns ? now->gap_ns - old->gap_ns : 0;
-
-	if (!(now->flags & EG_PAGE_HAS_TOTAL)) {
-		if (had || !held)
-			d->flags |= ERGON_PAGE_INCOMPLETE;
-		return;
-	}
-	if (had && (now->created_unix_ns != old->created_unix_ns || now->uj < old->uj)) {
-		d->flags |= ERGON_PAGE_INCOMPLETE;
-		return;
-	}
-	/* Before the first valid reading of its life the total of an account is 0. */
-	uj = had ? now->uj - old->uj : now->uj;
-	if (!had && !held)
-		d->flags |= ERGON_PAGE_INCOMPLETE;
-	/* It is silent now: what it used since it last spoke is counted later, if ever. */
-	if (!held && now->status != EG_STATUS_OK && now->t_ns && tick_ns > now->t_ns)
-		gap_ns = eg_add_sat(gap_ns, tick_ns - now->t_ns);
-	if (gap_ns || (!held && (now->status != EG_STATUS_OK || old->status != EG_STATUS_OK)))
-		d->flags |= ERGON_PAGE_GAP;
-	d->gap_ns = EG_MAX(d->gap_ns, gap_ns);
-	d->accounts++;
-	d->uj = eg_add_sat(d->uj, uj);
-	if (a->provenance == EG_PROVENANCE_ESTIMATED)
-		d->estimated_uj = eg_add_sat(d->estimated_uj, uj);
-	if (uj)
-		d->weakest = EG_MAX(d->weakest, a->provenance);
-}
-
-static int add_deltas(const struct mapping *m, const struct tick *tick, void *arg)
-{
-	struct delta *d = arg;
-	const ergon_page_mark *mark = d->mark;
-
-	*d = (struct delta){.mark = mark, .only = d->only};
-	for (size_t j = 0; j < mark->table->n; j++) {
-		const struct account *a = &mark->table->account[j];
-		struct eg_page_values now;
-		int r;
-
-		if (d->only >= 0 ? mark->of[j].to != d->only : !(a->flags & EG_PAGE_COUNTED))
-			continue;
-		if (mark->of[j].to < 0) {
-			d->flags |= ERGON_PAGE_INCOMPLETE;
-			continue;
-		}
-		r = get(m, (size_t)mark->of[j].to, &now);
-		if (r < 0)
-			return r;
-		add_delta(d, a, &mark->of[j].v, &now, tick->t_ns);
-	}
-	return 0;
-}
-
-static int since(const ergon_page *page, ergon_page_mark *mark, int32_t only,
-		 struct ergon_page_delta *ret)
-{
-	struct delta d = {.mark = mark, .only = only};
-	struct tick tick;
-	int r;
-
-	if (ret->size < sizeof(*ret))
-		return -EINVAL;
-	lead_to(mark, page->map.table);
-	r = in_one_tick(&page->map, add_deltas, &d, &tick);
-	if (r < 0)
-		return r;
-	if (!d.accounts)
-		return -ENODATA;
-	if (mark->other != mark->table)
-		d.flags |= ERGON_PAGE_REPLACED;
-	if (only < 0 && mark->differs)
-		d.flags |= ERGON_PAGE_INCOMPLETE;
-	ret->uj = d.uj;
-	ret->estimated_uj = d.estimated_uj;
-	ret->duration_ns = tick.t_ns > mark->t_ns ? tick.t_ns - mark->t_ns : 0;
-	ret->gap_ns = d.gap_ns;
-	ret->flags = d.flags;
-	ret->accounts = d.accounts;
-	ret->provenance = eg_provenance_word(d.weakest);
-	return 0;
-}
-
-int ergon_page_since(const ergon_page *page, ergon_page_mark *mark, struct ergon_page_delta *ret)
-{
-	return since(page, mark, -1, ret);
-}
-
-int ergon_page_since_account(const ergon_page *page, ergon_page_mark *mark, size_t index,
-			     struct ergon_page_delta *ret)
-{
-	if (index >= page->map.table->n)
-		return -ENOENT;
-	return since(page, mark, (int32_t)index, ret);
 }

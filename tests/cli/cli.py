@@ -13,7 +13,7 @@ import tap  # noqa: E402
 
 ERGON = os.path.abspath(sys.argv[1])
 SOURCE = os.path.abspath(sys.argv[2])
-VERBS = ["run", "stat", "sensors", "doctor", "agent", "config", "ledger", "sim", "help", "version"]
+VERBS = ["run", "stat", "sensors", "doctor", "validate", "agent", "config", "ledger", "sim", "help", "version"]
 
 
 def ergon(*words, **kw):

@@ -183,7 +183,8 @@ void eg_nvml_attributes(struct eg_instance *in, struct eg_attribute_sink *sink)
 	for (size_t i = 0; i < in->n; i++) {
 		struct put p = {.sink = sink, .device = in->ch[i].device};
 
-		put_device(in, &p, &in->dev[i]);
+		if (!in->dev[i].check) /* told with its GPU */
+			put_device(in, &p, &in->dev[i]);
 	}
 	pthread_mutex_unlock(&in->lock);
 }

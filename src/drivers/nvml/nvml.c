@@ -404,6 +404,21 @@ static uint64_t max_uw(const struct eg_nvml_api *api, nvml_device_t h, bool modu
 	return EG_MAX(max_mw * 1500, module ? MAX_UW_DEFAULT : 0);
 }
 
+static int choose_gauge(const struct eg_nvml_api *api, struct eg_nvml_device *d,
+			const char **ret_call)
+{
+	uint64_t v = 0;
+	int rc;
+
+	d->way = EG_NVML_FIELD;
+	rc = api->fields ? power_now(api, d->handle, d->way, &v, ret_call) : -EPROTO;
+	if (rc != NVML_OK) {
+		d->way = EG_NVML_USAGE;
+		rc = power_now(api, d->handle, d->way, &v, ret_call);
+	}
+	return rc;
+}
+
 /*
  * Counter, else gauge; NVML's code when neither answers. A total of 0 mJ is no counter: a device
  * that has been up long enough to be asked has used energy.
@@ -413,7 +428,7 @@ static int choose_way(const struct eg_nvml_api *api, struct eg_nvml_device *d,
 {
 	uint32_t arch = 0;
 	uint64_t v = 0;
-	int energy = NVML_FUNCTION_NOT_FOUND, rc;
+	int energy = NVML_FUNCTION_NOT_FOUND;
 
 	if (api->energy)
 		energy = api->energy(d->handle, &v);
@@ -426,13 +441,7 @@ static int choose_way(const struct eg_nvml_api *api, struct eg_nvml_device *d,
 	    api->architecture(d->handle, &arch) == NVML_OK && arch >= NVML_ARCH_VOLTA &&
 	    arch < UINT32_MAX)
 		return NVML_OK;
-	d->way = EG_NVML_FIELD;
-	rc = api->fields ? power_now(api, d->handle, d->way, &v, ret_call) : -EPROTO;
-	if (rc != NVML_OK) {
-		d->way = EG_NVML_USAGE;
-		rc = power_now(api, d->handle, d->way, &v, ret_call);
-	}
-	return rc;
+	return choose_gauge(api, d, ret_call);
 }
 
 static void fill_channel(const struct eg_instance *in, const struct eg_nvml_device *d,
@@ -442,7 +451,7 @@ static void fill_channel(const struct eg_instance *in, const struct eg_nvml_devi
 					     "nvmlDeviceGetFieldValues(186)",
 					     "nvmlDeviceGetPowerUsage"};
 
-	snprintf(ch->domain, sizeof(ch->domain), "gpu-%u", d->index);
+	snprintf(ch->domain, sizeof(ch->domain), d->check ? "gpu-%u-power" : "gpu-%u", d->index);
 	snprintf(ch->origin, sizeof(ch->origin), "%s: %s%s", in->soname, symbol[d->way],
 		 d->ring ? ", nvmlDeviceGetSamples" : "");
 	eg_copy(ch->label, sizeof(ch->label), d->name);
@@ -528,7 +537,38 @@ static void add_device(struct eg_instance *in, unsigned index, uint64_t update_n
 	in->n++;
 }
 
-static int find_devices(struct eg_instance *in, uint64_t update_ns, struct eg_diags *diags)
+/*
+ * The power of the last device once more beside its counter, integrated: the same joules by another
+ * way, for whoever wants to compare them. One row more of the same GPU. Nothing where it has no power.
+ */
+static void add_check(struct eg_instance *in, uint64_t update_ns)
+{
+	const struct eg_nvml_device *of = &in->dev[in->n - 1];
+	struct eg_nvml_device *d = &in->dev[in->n];
+	const char *call;
+
+	if (of->way != EG_NVML_COUNTER || in->n == EG_NVML_DEVICES_MAX)
+		return;
+	d->index = of->index;
+	d->handle = of->handle;
+	d->module = of->module;
+	d->check = true;
+	memcpy(d->name, of->name, sizeof(d->name));
+	memcpy(d->uuid, of->uuid, sizeof(d->uuid));
+	memcpy(d->pci, of->pci, sizeof(d->pci));
+	if (choose_gauge(&in->api, d, &call) != NVML_OK)
+		return;
+	d->ring = has_ring(in, d->handle);
+	d->last_ns = eg_clock_ns(&in->env->clock);
+	in->ch[in->n] = (struct eg_channel){0};
+	memcpy(in->ch[in->n].device, in->ch[in->n - 1].device, sizeof(in->ch[0].device));
+	fill_channel(in, d, update_ns, &in->ch[in->n]);
+	refresh_state(in, d);
+	in->n++;
+}
+
+static int find_devices(struct eg_instance *in, uint64_t update_ns, bool check,
+			struct eg_diags *diags)
 {
 	uint32_t count = 0;
 	int rc = in->api.count(&count);
@@ -549,8 +589,13 @@ static int find_devices(struct eg_instance *in, uint64_t update_ns, struct eg_di
 	if (count > EG_NVML_DEVICES_MAX)
 		eg_diag_add(diags, EG_DIAG_NOT_COUNTED, DRIVER, in->soname, "",
 			    "%u GPUs; only the first %d are read", count, EG_NVML_DEVICES_MAX);
-	for (uint32_t i = 0; i < EG_MIN(count, (uint32_t)EG_NVML_DEVICES_MAX); i++)
+	for (uint32_t i = 0; i < count && in->n < EG_NVML_DEVICES_MAX; i++) {
+		size_t before = in->n;
+
 		add_device(in, i, update_ns, diags);
+		if (check && in->n > before)
+			add_check(in, update_ns);
+	}
 	if (in->n > 0)
 		return 0;
 	eg_diag_add(diags, EG_DIAG_SENSOR_UNSUPPORTED, DRIVER, in->soname, EG_NVML_CURE_MUTE,
@@ -632,7 +677,8 @@ static int nvml_open(const struct eg_env *env, const struct eg_driver_config *cf
 	pthread_mutex_init(&in->lock, NULL);
 	r = open_library(in, cfg->diags);
 	if (r == 0)
-		r = find_devices(in, update_ns, cfg->diags);
+		r = find_devices(in, update_ns, eg_setting_on(cfg, DRIVER, "power_check"),
+				 cfg->diags);
 	if (r < 0) {
 		nvml_close(in);
 		return r;
@@ -679,6 +725,8 @@ static int nvml_temperature(const struct eg_instance *in, size_t channel, double
 static const struct eg_option options[] = {
 	{"update_ms", EG_OPTION_U64, "100",
 	 "how often the energy counter or power sensor moves; 10 to 100 ms by model"},
+	{"power_check", EG_OPTION_BOOL, "false",
+	 "beside an energy counter integrate the power too, to compare them"},
 	{NULL},
 };
 

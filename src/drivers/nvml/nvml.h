@@ -27,6 +27,7 @@ struct eg_nvml_device {
 	enum eg_nvml_way way;
 	bool ring;		 /* its sample ring answers */
 	bool module;		 /* the sensor covers CPU and GPU */
+	bool check;		 /* a second row of its GPU: power beside the counter */
 	bool gone;		 /* the driver said lost or reset required */
 	uint64_t last_ns;	 /* newest point put, interval clock */
 	uint64_t state_ns;	 /* when throttle reasons and temperature were last asked */

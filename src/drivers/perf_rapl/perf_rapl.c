@@ -445,14 +445,6 @@ static struct eg_instance *instance_new(const struct eg_env *env)
 	return inst;
 }
 
-static bool option_on(const struct eg_driver_config *cfg, const char *name)
-{
-	const char *text = eg_setting_get(cfg, NAME, name);
-
-	return text && (strcmp(text, "true") == 0 || strcmp(text, "yes") == 0 ||
-			strcmp(text, "on") == 0 || strcmp(text, "1") == 0);
-}
-
 static int perf_probe(const struct eg_env *env)
 {
 	if (eg_fs_exists(&env->fs, DEVICES "/power/type"))
@@ -483,7 +475,7 @@ static int perf_open(const struct eg_env *env, const struct eg_driver_config *cf
 	if (read_cpu(&s) < 0)
 		return -ENOMEM;
 	add_pmu(&s, "power", false);
-	if (inst->n && option_on(cfg, "each_core") &&
+	if (inst->n && eg_setting_on(cfg, NAME, "each_core") &&
 	    eg_fs_exists(&env->fs, DEVICES "/power_core/type"))
 		add_pmu(&s, "power_core", true);
 	if (s.full)

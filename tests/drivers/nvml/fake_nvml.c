@@ -84,6 +84,7 @@ static struct {
 	size_t n, n_rules;
 	struct gpu gpu[GPUS_MAX];
 	struct rule rule[RULES_MAX];
+	bool ended; /* its destructor ran: exit() has come this far, or dlclose() */
 } f = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- time ---- */
@@ -314,9 +315,21 @@ static uint32_t shown_mw(const struct gpu *g)
 
 /* ---- entering a call ---- */
 
+/* As NVIDIA's: after it, it is as never initialised, whoever still calls. */
+__attribute__((destructor)) static void end(void)
+{
+	pthread_mutex_lock(&f.lock);
+	f.ended = true;
+	f.sessions = 0;
+	pthread_mutex_unlock(&f.lock);
+}
+
 static int enter_locked(const char *symbol, bool needs_session)
 {
 	double s = since_s();
+
+	if (f.ended)
+		return 1;
 
 	f.calls++;
 	if (f.calls == f.nth)
