@@ -13,6 +13,7 @@ libergon in this process.
 """
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from .errors import AccessDenied, ErgonError, ProtocolError, Unavailable, WindowClosed
@@ -35,6 +36,5 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "validate":  # it brings every backend with it: only for who asks
-        from .backends import validate
-        return validate
+        return import_module(".backends", __name__).validate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -148,7 +148,7 @@ def delta(first: Snapshot, last: Snapshot, facts: Mapping[str, SensorFacts]) -> 
         reasons["no account that makes the node's total goes through the window"] = None
     return Measurement(
         name="", backend=last.backend, seconds=seconds, begin_unix_seconds=first.unix_seconds,
-        end_unix_seconds=last.unix_seconds, microjoules=total.microjoules,
+        end_unix_seconds=last.unix_seconds, begin_ns=first.time_ns, end_ns=last.time_ns, microjoules=total.microjoules,
         estimated_microjoules=total.held, uncertainty_joules=total.uncertainty if entries else None,
         provenance=weakest(total.provenances),
         watts=total.microjoules / 1e6 / seconds if total.microjoules is not None and seconds > 0 else None,

@@ -10,7 +10,7 @@ import os
 import time
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple, TypeVar, cast
 
 from . import sync as _sync
 from ._delta import SensorFacts, delta
@@ -20,6 +20,7 @@ from .model import Account, AccountKey, Entry, Event, EventChannel, Measurement,
 from .source import Source, Window, clip_name
 
 SYSTEM_SOCKET = "/run/ergon/ergon.sock"
+T = TypeVar("T")
 LINE_MAX = 4 << 20  #: of an event stream
 #: Flags that say that energy of the window is missing in its value.
 MISSING = ("gap", "device_lost")
@@ -55,7 +56,7 @@ def _words(value: Any) -> Tuple[str, ...]:
     return tuple(str(word) for word in value or ())
 
 
-def parse(what: Callable[..., Any], *args: Any) -> Any:
+def parse(what: Callable[..., T], *args: Any) -> T:
     """Whatever is wrong with an answer is a ProtocolError."""
     try:
         return what(*args)
@@ -113,7 +114,8 @@ def measurement(doc: Mapping[str, Any], **common: Any) -> Measurement:
         reason = "energy of part of the time is not known (" + ", ".join(missing) + ")"
     return Measurement(
         seconds=float(doc["seconds"]), begin_unix_seconds=float(doc["begin_unix_seconds"]),
-        end_unix_seconds=float(doc["end_unix_seconds"]), microjoules=micro(total.get("joules")),
+        end_unix_seconds=float(doc["end_unix_seconds"]), begin_ns=int(doc["begin_boot_ns"]),
+        end_ns=int(doc["end_boot_ns"]), microjoules=micro(total.get("joules")),
         estimated_microjoules=micro(total.get("estimated_joules")) or 0,
         uncertainty_joules=number(total.get("uncertainty_joules")), provenance=total.get("provenance"),
         watts=number(total.get("mean_watts")), max_watts=number(total.get("max_watts")),
@@ -213,9 +215,9 @@ class AgentSource(Source):
                  timeout: float = 30.0, patience: float = 5.0, tls: Any = None) -> None:
         self.patience = float(patience)
         token = token or os.environ.get("ERGON_TOKEN") or None
-        places: List[Optional[str]] = [None] if url is not None else []
+        places: List[Optional[str]] = [None]
         if url is None:
-            places += [path] if path is not None else socket_places()
+            places = [path] if path is not None else [*socket_places()]
         failures: List[ErgonError] = []
         for place in places:
             client = Client(place, url, token, timeout, tls)
@@ -236,11 +238,10 @@ class AgentSource(Source):
             except (KeyError, TypeError, ValueError) as error:
                 client.close()
                 failures.append(ProtocolError(f"what answers at {client.where} is no Ergon agent ({error})"))
-        for error in failures:  # one that is there but not for us tells more than one that is not
-            if not isinstance(error, Lost):
-                raise error
-        if len(failures) == 1:
-            raise failures[0]
+        # One that is there but not for us tells more than one that is not.
+        told = [f for f in failures if not isinstance(f, Lost)] or failures
+        if len(told) == 1 or not isinstance(told[0], Lost):
+            raise told[0]
         raise Lost("no agent answers at " + " or ".join(str(place) for place in places),
                    "start it with `ergon agent`, or name its socket in ERGON_SOCKET")
 
@@ -253,28 +254,37 @@ class AgentSource(Source):
         status, doc = self.client.ask("GET", path)
         if status != 200:
             raise self.refused(status, doc)
-        return doc  # type: ignore[no-any-return]
+        return cast(Mapping[str, Any], doc)
 
     def totals(self, fresh: bool = True, power: bool = True) -> Snapshot:
         totals = self._get("/totals?fresh=1" if fresh else "/totals")
         watts = self._get("/power") if power else None
         full = self.access == "full"
         late = 3 * (self.interval_seconds if full else self.coarse_seconds + self.interval_seconds) + 5
-        return parse(snapshot, totals, watts, self.interval_seconds, late)  # type: ignore[no-any-return]
+        return parse(snapshot, totals, watts, self.interval_seconds, late)
 
     def sensors(self) -> Mapping[str, Any]:
         """The channels, drivers and diagnostics as the API gives them."""
         return self._get("/sensors")
 
+    def windows(self) -> List[Dict[str, Any]]:
+        """This user's open windows: id, name, begin_unix_seconds, expires_in_seconds."""
+        def plain(w: Mapping[str, Any]) -> Dict[str, Any]:
+            return {"id": str(w["id"]), "name": str(w["name"]), "begin_boot_ns": int(w["begin_boot_ns"]),
+                    "begin_unix_seconds": float(w["begin_unix_seconds"]),
+                    "expires_in_seconds": float(w["expires_in_seconds"])}
+        doc = self._get("/windows")
+        return parse(lambda: [plain(w) for w in doc["windows"]])
+
     def facts(self) -> Dict[str, SensorFacts]:
         """What the uncertainty of a difference of totals is made of, by channel; empty where not known."""
         try:
-            return parse(_facts, self._get("/sensors"))  # type: ignore[no-any-return]
+            return parse(_facts, self._get("/sensors"))
         except (Lost, AccessDenied, ProtocolError, _Busy):
             return {}
 
     def _begin(self, name: Optional[str], units: Optional[Mapping[str, Number]], sync: _sync.Which) -> Window:
-        return parse(AgentWindow, self, name, units, sync)  # type: ignore[no-any-return]
+        return parse(AgentWindow, self, name, units, sync)
 
     def events(self, interval: Optional[float] = None) -> Iterator[Event]:
         path = "/events" if interval is None else f"/events?interval={max(0.001, float(interval)):.3f}s"
@@ -344,8 +354,7 @@ def sse(answer: Any) -> Iterator[Event]:
                 data.append(value)
             continue
         if kind == "end":
-            reason = parse(lambda: json.loads("\n".join(data))["reason"])
-            if reason == "access":
+            if parse(lambda: str(json.loads("\n".join(data))["reason"])) == "access":
                 raise AccessDenied("the agent has taken this user's access away")
             return
         if kind == "snapshot" and data:

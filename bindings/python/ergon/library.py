@@ -140,7 +140,7 @@ class _Result:
 
     @staticmethod
     def _flags(get: Any) -> Tuple[str, ...]:
-        out = []
+        out: List[str] = []
         for i in itertools.count():
             flag = get(i)
             if flag is None:

@@ -246,6 +246,7 @@ def measured(function: Any = None, *, name: Optional[str] = None, source: Option
 
     def decorate(f: Any) -> Any:
         energy = Measured()
+        title = name or str(getattr(f, "__qualname__", "function"))
 
         def keep(m: Measurement) -> None:
             energy.measurements.append(m)
@@ -253,7 +254,7 @@ def measured(function: Any = None, *, name: Optional[str] = None, source: Option
                 on_measurement(m)
 
         def window() -> measure:
-            return measure(name or getattr(f, "__qualname__", "function"), source=source, sync=sync, log=log,
+            return measure(title, source=source, sync=sync, log=log,
                            on_measurement=keep)
 
         wrapper = _wrap(f, window)
@@ -276,18 +277,18 @@ def _wrap(f: Any, window: Callable[[], measure]) -> Any:
             async with window():
                 inner = f(*args, **kwargs)
                 try:
-                    sent = None
+                    value = await inner.__anext__()
                     while True:
-                        try:
-                            value = await inner.asend(sent)
-                        except StopAsyncIteration:
-                            return
                         try:
                             sent = yield value
                         except GeneratorExit:
                             raise
                         except BaseException as error:
                             value = await inner.athrow(error)
+                        else:
+                            value = await inner.asend(sent)
+                except StopAsyncIteration:
+                    return
                 finally:
                     await inner.aclose()
         return asyncgen

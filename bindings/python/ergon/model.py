@@ -193,6 +193,8 @@ class Measurement:
     elapsed_seconds: float = 0.0
     begin_unix_seconds: Optional[float] = None
     end_unix_seconds: Optional[float] = None
+    begin_ns: Optional[int] = None  #: the same on the agent's interval clock (CLOCK_BOOTTIME)
+    end_ns: Optional[int] = None
     microjoules: Optional[int] = None
     estimated_microjoules: int = 0
     uncertainty_joules: Optional[float] = None

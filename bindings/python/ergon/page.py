@@ -212,10 +212,8 @@ class PageSource(Source):
                 failures.append(Unavailable(f"the agent of {place} has stopped", "start it"))
             except ErgonError as error:
                 failures.append(error)
-        for error in failures:
-            if not isinstance(error, Unavailable):
-                raise error
-        raise failures[0]
+        # One that is there but not for us tells more than one that is not.
+        raise next((f for f in failures if not isinstance(f, Unavailable)), failures[0])
 
     @property
     def page(self) -> EnergyPage:

@@ -7,11 +7,11 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from typing import Any, Callable, Dict, Iterable, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Set, Tuple, Union
 
 Which = Union[bool, None, str, Iterable[str]]
 
-_warned = set()  # type: set
+_warned: Set[str] = set()
 _lock = threading.Lock()
 
 
@@ -54,7 +54,7 @@ def _chosen(which: Which) -> Tuple[str, ...]:
         return ()
     if which is True or which == "auto":
         return tuple(FRAMEWORKS)
-    names = (which,) if isinstance(which, str) else tuple(which)  # type: ignore[arg-type]
+    names = (which,) if isinstance(which, str) else tuple(which)
     for name in names:
         if name not in FRAMEWORKS:
             raise ValueError(f"no framework {name!r}: one of {', '.join(FRAMEWORKS)}")
