@@ -10,7 +10,7 @@ from typing import Dict, List, Mapping, Optional, Tuple
 
 from .model import AccountKey, Entry, Measurement, Reading, Snapshot, weakest
 
-COVERAGE = 2.0  #: standard deviations in a half-width (src/core/uncertainty.h)
+COVERAGE = 2.4  #: standard deviations in a half-width (docs/decisions/0004-coverage-factor.md)
 NORMAL_95 = 1.959964
 SHORT_SECONDS = 10.0  #: below: short_measurement_duration
 SINCE_SLACK = 1e-3  #: two stamps of one birth differ by rounding at most

@@ -17,8 +17,18 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 def route_of(scope: Scope) -> Optional[str]:
     """The framework's own template of the path, so that there are few of them; None where it tells none."""
-    path = getattr(scope.get("route"), "path", None)
-    return path if isinstance(path, str) else None
+    template = getattr(scope.get("route"), "path", None)
+    if isinstance(template, str):  # FastAPI
+        return template
+    if "endpoint" not in scope:
+        return None
+    path = str(scope.get("path", ""))  # Starlette: the parameters that it found in the path
+    for name, value in (scope.get("path_params") or {}).items():
+        before, found, after = path.rpartition(f"/{value}")
+        if not found or after and not after.startswith("/"):
+            return None
+        path = f"{before}/{{{name}}}{after}"
+    return path
 
 
 class EnergyMiddleware:

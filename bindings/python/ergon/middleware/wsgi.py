@@ -67,19 +67,25 @@ class EnergyMiddleware:
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         meter, request = self.meter, self.meter.begin()
         status: Optional[int] = None
+        route: Optional[str] = None
         failed = False
+
+        def find_route() -> None:
+            nonlocal route
+            try:
+                route = route or self.route(environ)
+            except Exception:
+                pass  # a label is not worth a request
 
         def started(line: str, *rest: Any, **more: Any) -> Any:
             nonlocal status
             code = line[:3]
             status = int(code) if code.isdigit() else None
+            find_route()  # frameworks forget it at the end
             return start_response(line, *rest, **more)
 
         def end(whole: bool) -> None:
-            try:
-                route = self.route(environ)
-            except Exception:
-                route = None  # a label is not worth a request
+            find_route()
             meter.end(request, clean(route, environ.get("REQUEST_METHOD", ""), status,
                                      not whole and not failed))
 
