@@ -16,7 +16,8 @@ sys.path.insert(0, PACKAGE)
 sys.dont_write_bytecode = True
 import ergon  # noqa: E402
 
-# Power that moves, so that a window at the wrong time is seen; a part, which must not be added.
+# Power that moves, so that a window at the wrong time is seen; a part, which must not be added. The ceiling
+# is high: in real time a simulator that had to wait makes up for it in one step.
 MACHINE = """[scenario]
 title = two packages, a part of one, memory
 [machine]
@@ -24,7 +25,7 @@ cpus = 2
 packages = 2
 [rapl intel-rapl:0]
 name = package-0
-max-power = 200W
+max-power = 4000W
 power = sine mean=100W amplitude=30W period=5s
 [rapl intel-rapl:0:0]
 name = core
@@ -34,7 +35,7 @@ name = dram
 power = 25W
 [rapl intel-rapl:1]
 name = package-1
-max-power = 200W
+max-power = 4000W
 power = square low=40W high=80W period=1.7s
 """
 TOTAL = ("rapl intel-rapl:0", "rapl intel-rapl:0:1", "rapl intel-rapl:1")
@@ -60,8 +61,13 @@ def times(m):
     return boot_of(m.begin_unix_seconds), boot_of(m.end_unix_seconds)
 
 
-def check(sim, m, tolerance=0.005):
+REAL_TIME = 0.02  # in real time a simulator shows what was some milliseconds ago; in shared time nothing of it
+
+
+def check(sim, m, tolerance=REAL_TIME):
     """The measurement against the truth of its own time; gives the error."""
+    if sim.time:
+        tolerance = 0.001
     true = true_joules(sim, *times(m))
     error = m.joules / true - 1
     assert abs(error) <= tolerance, (m, true)

@@ -156,7 +156,8 @@ def test_it_is_the_last_of_the_three():
                 raise AssertionError("an empty machine")
             except Unavailable as error:
                 assert "rapl" in str(error), error
-            with ergon.connect(library=True, root=empty) as source:  # it was asked for: a source without figures
+            # It was asked for by name: a source without figures.
+            with ergon.connect(library=True, root=empty) as source:
                 with source.begin("none") as window:
                     pass
                 assert window.measurement.joules is None and window.measurement.partial

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 
-from rig_python import (MACHINE, NS, PACKAGE, Agent, Place, Sim, Skip, boot_ns, check, ergon, run_tests,
+from rig_python import (MACHINE, NS, PACKAGE, REAL_TIME, Agent, Place, Sim, Skip, boot_ns, check, ergon, run_tests,
                         times, true_joules, until)
 from ergon import _delta, page as page_module
 from ergon.errors import ProtocolError, Unavailable, WindowClosed
@@ -23,42 +23,42 @@ title = psys over a package
 cpus = 2
 [rapl intel-rapl:0]
 name = psys
-max-power = 200W
+max-power = 4000W
 power = 35W
 [rapl intel-rapl:1]
 name = package-0
-max-power = 200W
+max-power = 4000W
 power = 20W
 """
 
 
-def both(place, *words, scenario=MACHINE, **kw):
-    sim = place.add(Sim(place, scenario))
+def both(place, *words, scenario=MACHINE, clock=False, **kw):
+    """clock: in shared time, which the test moves by sim.time.sleep()."""
+    sim = place.add(Sim(place, scenario, clock=clock))
     return sim, place.add(Agent(place, sim, *words, **kw))
 
 
 def test_windows_against_the_truth():
     """Nested and overlapping ones; the parts; the total is not the sum of the entries."""
     with Place() as place:
-        sim, agent = both(place)
+        sim, agent = both(place, clock=True)
         with ergon.connect(agent.socket) as source:
             assert source.kind == "agent" and source.access == "full"
             outer = source.begin("outer", units={"tokens": 3})
-            time.sleep(0.3)
+            sim.time.sleep(0.3)
             first = source.begin("first")
-            time.sleep(1.1)
+            sim.time.sleep(1.1)
             second = source.begin("second")
-            time.sleep(0.5)
+            sim.time.sleep(0.5)
             running = first.peek()
             first_m = first.end()
             outer.units("tokens", 4)
-            time.sleep(0.6)
+            sim.time.sleep(0.6)
             second_m, outer_m = second.end(), outer.end(units={"requests": 2})
         for m in (first_m, second_m, outer_m):
             print(f"# {m}: {100 * check(sim, m):+.3f} %")
             assert m.provenance == "measured" and not m.partial and m.backend == "agent"
             assert m.edges == "sample" and "short_measurement_duration" in m.flags
-            assert abs(m.elapsed_seconds - m.seconds) < 0.2, m
             counted = [e for e in m.entries if e.counted]
             assert sum(e.microjoules for e in counted) == m.microjoules
             assert len(counted) == 3 and len(m.entries) == 4
@@ -108,16 +108,16 @@ def test_a_whole_and_its_part_are_not_added():
 def test_the_agent_is_killed_in_the_middle():
     """The ledger goes on: what the counters gained meanwhile is in the result, to the truth."""
     with Place() as place:
-        sim, agent = both(place)
+        sim, agent = both(place, clock=True)
         with ergon.connect(agent.socket) as source:
             window = source.begin("over a kill")
-            time.sleep(0.7)
+            sim.time.sleep(0.7)
             agent.kill()
-            time.sleep(0.3)
+            sim.time.sleep(0.3)
             place.add(Agent(place, sim))
-            time.sleep(0.4)
+            sim.time.sleep(0.4)
             so_far = window.peek()
-            time.sleep(0.3)
+            sim.time.sleep(0.3)
             m = window.end()
             print(f"# {m}: {100 * check(sim, m):+.3f} %")
             assert not m.partial and m.seconds > 1.6 and m.uncertainty_joules > 0
@@ -143,31 +143,31 @@ def test_the_agent_is_away_at_the_end():
 
 def test_it_comes_back_while_the_end_waits():
     with Place() as place:
-        sim, agent = both(place)
+        sim, agent = both(place, clock=True)
         with ergon.connect(agent.socket, patience=60) as source:
             window = source.begin("waits")
-            time.sleep(0.5)
+            sim.time.sleep(0.5)
             agent.kill()
             found = []
             thread = threading.Thread(target=lambda: found.append(window.end()))
             thread.start()
-            time.sleep(0.3)
+            sim.time.sleep(0.3)
             place.add(Agent(place, sim))
             thread.join(60)
-            check(sim, found[0], 0.01)
+            check(sim, found[0])
             assert not found[0].partial
 
 
 def test_another_ledger_is_no_result():
     """The agent came back without its state: its totals began anew, and no difference of them is ours."""
     with Place() as place:
-        sim, agent = both(place)
+        sim, agent = both(place, clock=True)
         with ergon.connect(agent.socket) as source:
             window = source.begin("forgotten")
-            time.sleep(0.2)
+            sim.time.sleep(0.2)
             agent.kill()
             place.add(Agent(place, sim, state="other"))
-            time.sleep(0.2)
+            sim.time.sleep(0.2)
             m = window.end()
             assert m.partial and m.joules is None and "did not go on" in m.reason, m
             assert "device_lost" in m.flags
@@ -194,10 +194,10 @@ def test_a_counter_that_starts_again_is_partial():
 
 def test_more_windows_than_one_may_have():
     with Place() as place:
-        sim, agent = both(place, config="[access]\nmax_windows = 3\n")
+        sim, agent = both(place, clock=True, config="[access]\nmax_windows = 3\n")
         with ergon.connect(agent.socket) as source:
             windows = [source.begin(f"w{i}") for i in range(8)]
-            time.sleep(1)
+            sim.time.sleep(1)
             for window in windows:
                 m = window.end()
                 check(sim, m)
@@ -206,10 +206,10 @@ def test_more_windows_than_one_may_have():
 
 def test_an_expired_window_has_its_whole_value():
     with Place() as place:
-        sim, agent = both(place, config='[access]\nwindow_expiry = "1s"\n')
+        sim, agent = both(place, clock=True, config='[access]\nwindow_expiry = "1s"\n')
         with ergon.connect(agent.socket) as source:
             window = source.begin("long")
-            time.sleep(1.6)
+            sim.time.sleep(1.6)
             m = window.end()
             assert m.seconds > 1.55 and not m.partial
             check(sim, m)
@@ -306,7 +306,7 @@ print(json.dumps(dict(m.to_dict(), begin_ns=m.begin_ns, end_ns=m.end_ns, microjo
         true = true_joules(sim, m["begin_ns"], m["end_ns"])
         print(f"# {m['joules']} J in {m['seconds']} s, true {true}, of {m['elapsed_seconds']} s")
         assert m["access"] == "coarse" and m["edges"] == "renewal"
-        assert abs(m["joules"] / true - 1) <= 0.005 and m["seconds"] >= 1 and m["max_watts"] is None
+        assert abs(m["joules"] / true - 1) <= REAL_TIME and m["seconds"] >= 1 and m["max_watts"] is None
         assert abs((m["end_ns"] - m["begin_ns"]) / 1e9 - m["seconds"]) < 1e-6
 
 
@@ -427,11 +427,13 @@ class FakePage:
     def __init__(self, path, n=3, **header):
         self.path, self.n = path, n
         self.data = bytearray(256 + n * 512 + n * 64)
-        fields = dict(magic=b"ERGPAGE\0", version=1, header=256, size=len(self.data), count=n, record=512, line=64,
+        fields = dict(magic=b"ERGPAGE\0", version=1, header=256, size=len(self.data), count=n, record=512,
+                      line=64,
                       records=256, lines=256 + n * 512)
         fields.update(header)
         struct.pack_into("<8sIIQIIIIQQ", self.data, 0, fields["magic"], fields["version"], fields["header"],
-                         fields["size"], fields["count"], fields["record"], fields["line"], 0, fields["records"],
+                         fields["size"], fields["count"], fields["record"], fields["line"], 0,
+                         fields["records"],
                          fields["lines"])
         struct.pack_into("<QQQQQQ", self.data, 56, 1, os.getpid(), time.time_ns(), boot_ns(), NS, 1)
         with open("/proc/sys/kernel/random/boot_id", "rb") as f:
@@ -459,7 +461,8 @@ def test_damaged_pages_are_refused():
         FakePage(path)
         with ergon.connect(page=path) as source:
             assert source.totals().joules == 6.0 and source.totals().watts == 15.0
-        for bad in (dict(magic=b"NOTPAGE\0"), dict(version=2), dict(size=1), dict(count=1 << 30), dict(count=1 << 21),
+        for bad in (dict(magic=b"NOTPAGE\0"), dict(version=2), dict(size=1), dict(count=1 << 30),
+                    dict(count=1 << 21),
                     dict(record=8), dict(line=8), dict(line=65), dict(records=1 << 62), dict(lines=1 << 63),
                     dict(lines=0), dict(header=64), dict(records=(1 << 64) - 512)):
             FakePage(path, **bad)
@@ -558,7 +561,8 @@ def test_nothing_here_says_what_helps():
             source = ergon.connect()
             with ergon.measure("off", source=source) as m:
                 m.units("x", 2)
-            assert m.joules is None and m.backend == "null" and not m.partial and m.joules_per_unit == {"x": None}
+            assert m.joules is None and m.backend == "null" and not m.partial
+            assert m.joules_per_unit == {"x": None}
             assert source.totals().joules is None and source.accounts() == []
         finally:
             for name in ("SOCKET", "PAGE", "LIBRARY", "BACKEND"):
@@ -581,18 +585,22 @@ def test_a_socket_that_is_not_for_us():
                             "sys.dont_write_bytecode = True\nimport ergon\n"
                             "try: ergon.connect(sys.argv[1])\n"
                             "except ergon.AccessDenied as e: print(e)", path, package],
-                           user=65534, group=65534, extra_groups=[], capture_output=True, text=True, timeout=60)
+                           user=65534, group=65534, extra_groups=[], capture_output=True, text=True,
+                           timeout=60)
         listener.close()
         assert "group" in r.stdout, r
 
 
 def test_answers_that_make_no_sense():
     """Another server at the socket, and one that is hostile: errors of this package, never others."""
-    answers = [b"", b"HTTP/1.1 200 OK\r\n\r\nhello", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n[]",
-               b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    answers = [b"", b"HTTP/1.1 200 OK\r\n\r\nhello", b"garbage\r\n\r\n",
+               b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n[]",
+               b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
+               b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
                b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{",
                b"HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n{\"schema\":\"ergon.api/1\"   }",
-               b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 300 + b"\r\n"]
+               b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 300
+               + b"\r\n"]
     with Place() as place:
         path = place.path("s")
         listener = socket.socket(socket.AF_UNIX)
@@ -659,7 +667,8 @@ def test_every_answer_that_is_cut_or_changed():
                 refused += 1
     print(f"# {refused} of 4500 refused")
     assert refused > 100
-    for text in (b"data: {\n\n", b"event: snapshot\ndata: [1]\n\n", b"event: end\ndata: {}\n\n", b"event: snapshot\n"
+    for text in (b"data: {\n\n", b"event: snapshot\ndata: [1]\n\n", b"event: end\ndata: {}\n\n",
+                 b"event: snapshot\n"
                  b"data: {\"seq\": 1}\n\n"):
         import io
         try:
@@ -688,7 +697,8 @@ def test_differences_of_accounts():
     def delta(first, last):
         return _delta.delta(first, last, {"rapl/package": _delta.SensorFacts(relative=0.06)})
     m = delta(at(0, package=1000000), at(20, package=41000000))
-    assert m.joules == 40 and m.watts == 2 and not m.partial and not m.flags and 2.4 < m.uncertainty_joules < 2.5
+    assert m.joules == 40 and m.watts == 2 and not m.partial and not m.flags
+    assert abs(m.uncertainty_joules - 2.4 / 1.96 * 0.06 * 40) < 0.01
     m = delta(at(0, package=(1, {"gap_seconds": 1.0})), at(20, package=(9, {"gap_seconds": 1.5})))
     assert m.microjoules == 8 and m.partial and m.flags == ("gap",)
     m = delta(at(0, package=9), at(20, package=8))  # it fell: that is no total of ours
@@ -699,8 +709,10 @@ def test_differences_of_accounts():
     assert m.microjoules == 8 and m.partial  # from its first reading on
     m = delta(at(0, package=9), at(20, package=10, dram=(7, {"since_unix_seconds": 5.0})))
     assert m.microjoules == 1 and m.partial  # it was not counted before
-    m = delta(at(0, package=9), at(20, package=10, package_held=(7, {"held": True, "since_unix_seconds": None})))
-    assert m.microjoules == 8 and m.estimated_microjoules == 7 and m.provenance == "estimated" and not m.partial
+    m = delta(at(0, package=9), at(20, package=10,
+                                   package_held=(7, {"held": True, "since_unix_seconds": None})))
+    assert m.microjoules == 8 and m.estimated_microjoules == 7 and not m.partial
+    assert m.provenance == "estimated"
     assert m.flags == ("held",)
     m = delta(at(0, package=9, core=(1, {"counted": False, "role": "part"})),
               at(20, package=10, core=(4, {"counted": False, "role": "part"})))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""python -m ergon run -- COMMAND | totals | power | windows | validate. Exit status as that of `ergon`: 1 something
-failed, 2 the command line is wrong, and of `run` that of the command, 126, 127 or 128 + signal."""
+"""python -m ergon run -- COMMAND | totals | power | windows | validate. Exit status as that of `ergon`: 1
+something failed, 2 the command line is wrong, and of `run` that of the command, 126, 127 or 128 + signal."""
 from __future__ import annotations
 
 import argparse
@@ -42,7 +42,8 @@ def parser() -> argparse.ArgumentParser:
         p.add_argument("--root", metavar="DIR", help="for libergon: a machine captured or simulated")
         p.add_argument("--json", action="store_true", help="for programs")
 
-    top = argparse.ArgumentParser(prog="python -m ergon", description="Joules of a command, or of the machine.")
+    top = argparse.ArgumentParser(prog="python -m ergon",
+                                  description="Joules of a command, or of the machine.")
     top.add_argument("-V", "--version", action="version", version=f"ergon for Python {__version__}")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
     p = verbs.add_parser("run", help="measure while a command runs",
@@ -106,11 +107,13 @@ def report(m: Measurement) -> str:
         joules = "no figure" if e.joules is None else f"{e.joules:.3f} J"
         watts = "" if e.watts is None else f", {e.watts:.2f} W"
         mark = "" if e.counted else f"  ({e.role}: not added)"
-        lines.append(f"  {e.channel or e.device + ' ' + e.component:<24} {joules}{watts}  {e.provenance}{mark}")
+        name = e.channel or f"{e.device} {e.component}"
+        lines.append(f"  {name:<24} {joules}{watts}  {e.provenance}{mark}")
     if m.flags:
         lines.append("  flags: " + ", ".join(m.flags))
     if m.edges != "sample" and m.seconds is not None:
-        lines.append(f"  of {m.seconds:.3f} s between the {m.edges}s around the command's {m.elapsed_seconds:.3f} s")
+        lines.append(f"  of {m.seconds:.3f} s between the {m.edges}s around the command's "
+                     f"{m.elapsed_seconds:.3f} s")
     return "\n".join(lines) + "\n"
 
 
@@ -174,7 +177,8 @@ def _totals(options: argparse.Namespace) -> int:
             continue
         text = "-" if value is None else f"{value:.3f}"
         mark = "" if r.account.counted else f"  ({r.account.role}: not added)"
-        print(f"{key.device + ' ' + key.component:<24} {text:>16} {unit}  {key.provenance:<9} {r.source}{mark}")
+        name = f"{key.device} {key.component}"
+        print(f"{name:<24} {text:>16} {unit}  {key.provenance:<9} {r.source}{mark}")
     value, unit = (now.watts, "W") if power else (now.joules, "J")
     print(f"{'the node':<24} {'-' if value is None else f'{value:.3f}':>16} {unit}  {now.provenance or ''}")
     return 0

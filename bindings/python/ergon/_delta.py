@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the accounts gained between two snapshots: the result of a window that no agent kept. The same rules as
-ergon_page_since(): of accounts that were counted at the begin, never more than was counted in between,
+"""What the accounts gained between two snapshots: the result of a window that no agent kept. The same rules
+as ergon_page_since(): of accounts that were counted at the begin, never more than was counted in between,
 never negative, and what is missing is said."""
 from __future__ import annotations
 
@@ -108,7 +108,8 @@ def delta(first: Snapshot, last: Snapshot, facts: Mapping[str, SensorFacts]) -> 
                 reasons[f"{key.device} {key.component} has never been read"] = None
             continue
         own: List[str] = []
-        if after is None or after.microjoules is None or _born_again(before, after) or _gained(before, after) < 0:
+        if after is None or after.microjoules is None or _born_again(before, after) or \
+                _gained(before, after) < 0:
             if before.account.counted:
                 flags["device_lost"] = None
                 reasons[f"the account of {key.device} {key.component} did not go on"] = None
@@ -148,7 +149,8 @@ def delta(first: Snapshot, last: Snapshot, facts: Mapping[str, SensorFacts]) -> 
         reasons["no account that makes the node's total goes through the window"] = None
     return Measurement(
         name="", backend=last.backend, seconds=seconds, begin_unix_seconds=first.unix_seconds,
-        end_unix_seconds=last.unix_seconds, begin_ns=first.time_ns, end_ns=last.time_ns, microjoules=total.microjoules,
+        end_unix_seconds=last.unix_seconds, begin_ns=first.time_ns, end_ns=last.time_ns,
+        microjoules=total.microjoules,
         estimated_microjoules=total.held, uncertainty_joules=total.uncertainty if entries else None,
         provenance=weakest(total.provenances),
         watts=total.microjoules / 1e6 / seconds if total.microjoules is not None and seconds > 0 else None,

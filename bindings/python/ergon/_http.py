@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP to the agent, over its Unix socket or TCP: a few kept connections, answers of bounded size. A connection
-is used by one thread at a time; a forked child opens its own."""
+"""HTTP to the agent, over its Unix socket or TCP: a few kept connections, answers of bounded size. A
+connection is used by one thread at a time; a forked child opens its own."""
 from __future__ import annotations
 
 import http.client

@@ -27,7 +27,7 @@ MISSING = ("gap", "device_lost")
 
 
 def socket_places() -> List[str]:
-    """Where agents keep their sockets: the environment's alone where it names one, the machine's, the user's."""
+    """Where agents keep their sockets: the machine's, the user's; only that of the environment if set."""
     named = os.environ.get("ERGON_SOCKET")
     if named:
         return [named]
@@ -364,7 +364,8 @@ def sse(answer: Any) -> Iterator[Event]:
 
 def _event(text: str) -> Event:
     doc = json.loads(text, parse_float=Decimal)
-    return Event(int(doc["seq"]), int(doc["boot_ns"]), float(doc["unix_seconds"]), number(doc["total_joules"]),
+    return Event(int(doc["seq"]), int(doc["boot_ns"]), float(doc["unix_seconds"]),
+                 number(doc["total_joules"]),
                  number(doc["total_watts"]),
                  tuple(EventChannel(ch["name"], number(ch["joules"]), number(ch["watts"]), ch["status"],
                                     number(ch["age_seconds"])) for ch in doc["channels"] or ()),

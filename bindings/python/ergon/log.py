@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measurements in a file: CSV with one header, or a JSON object a line. Each one is written whole and flushed,
-also by several threads and processes that share a file."""
+"""Measurements in a file: CSV with one header, or a JSON object a line. Each one is written whole and
+flushed, also by several threads and processes that share a file."""
 from __future__ import annotations
 
 import csv
@@ -16,9 +16,9 @@ try:
 except ImportError:  # not on this system: several processes should not share a file then
     fcntl = None  # type: ignore[assignment]
 
-COLUMNS = ["begin_unix_seconds", "end_unix_seconds", "name", "backend", "seconds", "elapsed_seconds", "joules",
-           "estimated_joules", "uncertainty_joules", "watts", "provenance", "edges", "partial", "reason", "flags",
-           "components", "units", "joules_per_unit"]
+COLUMNS = ["begin_unix_seconds", "end_unix_seconds", "name", "backend", "seconds", "elapsed_seconds",
+           "joules", "estimated_joules", "uncertainty_joules", "watts", "provenance", "edges", "partial",
+           "reason", "flags", "components", "units", "joules_per_unit"]
 
 
 def _pairs(values: Dict[str, Any]) -> str:

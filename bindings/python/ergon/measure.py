@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measuring a block or a function in one line. The source is found at the first use and shared by the process;
-an agent that goes away later never stops the work: the measurement says that it has no figure."""
+"""Measuring a block or a function in one line. The source is found at the first use and shared by the
+process; an agent that goes away later never stops the work: the measurement says that it has no figure."""
 from __future__ import annotations
 
 import asyncio
@@ -98,8 +98,8 @@ async def _aside(what: Callable[..., Any], *args: Any) -> Any:
 
 
 class measure:
-    """`with ergon.measure("name") as m:` or `async with`; after the block m has the figures: m.joules, m.seconds,
-    m.measurement, ... Also begun and ended by hand with start() and stop().
+    """`with ergon.measure("name") as m:` or `async with`; after the block m has the figures: m.joules,
+    m.seconds, m.measurement, ... Also begun and ended by hand with start() and stop().
 
     name: for people. units: work to begin with. source: None for that of the process.
     sync: frameworks whose queued work is finished first (ergon.sync). log: a file, or a Log, that gets the
@@ -123,7 +123,8 @@ class measure:
 
     def start(self) -> "measure":
         if self._window is not None and self._window.open:
-            raise ErgonError(f"{self.name!r} is being measured already", "end it first, or use another measure()")
+            raise ErgonError(f"{self.name!r} is being measured already",
+                             "end it first, or use another measure()")
         source = self._source or default_source()
         self._measurement = None
         self._window = begin(source, self.name, self._start_units, self._sync)
@@ -233,7 +234,7 @@ def measured(function: Optional[str] = None, *, name: Optional[str] = None, sour
 def measured(function: Any = None, *, name: Optional[str] = None, source: Optional[Source] = None,
              sync: _sync.Which = True, log: Logging = None,
              on_measurement: Optional[Callable[[Measurement], None]] = None) -> Any:
-    """Measures every call of a function, also of an async one; of a generator, from its first step to its end.
+    """Measures every call of a function, also of an async one; a generator from its first step to its end.
 
         @ergon.measured
         @ergon.measured("name", log="energy.csv")

@@ -182,8 +182,8 @@ class Measurement:
 
     `joules` is the node's total: accounts that do not overlap. It belongs to the time from
     `begin_unix_seconds` to `end_unix_seconds`, `seconds` long; `edges` says what these lie on: "sample"
-    (taken for this window), "renewal" (of the coarse view that other users are given, at most one a second) or
-    "tick" (the agent's own interval, of the energy page). `elapsed_seconds` is how long the program was
+    (taken for this window), "renewal" (of the coarse view that other users are given, at most one a second)
+    or "tick" (the agent's own interval, of the energy page). `elapsed_seconds` is how long the program was
     in the window. `partial`: the energy of a part of the time is not in it, and `reason` says why.
     """
 

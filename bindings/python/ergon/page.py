@@ -44,8 +44,8 @@ _fence_lock = threading.Lock()
 
 
 def _fence() -> None:
-    """What was read before is read before what is read after: a lock taken twice, where the processor does not
-    see to it."""
+    """What was read before is read before what is read after: a lock taken twice, where the processor does
+    not see to it."""
     if not _ORDERED:
         with _fence_lock:
             pass
@@ -151,7 +151,8 @@ class EnergyPage:
         words = self._locked(_LINE, self._lines[i])
         if words is not None:
             return words[1:]
-        raise Torn(f"the agent of {self.path} is in the middle of a write", "it may have died there; start it")
+        raise Torn(f"the agent of {self.path} is in the middle of a write",
+                   "it may have died there; start it")
 
     def tick(self) -> Tuple[int, ...]:
         """(sequence, boot ns, Unix ns, ticks) of the last sample."""
@@ -220,7 +221,7 @@ class PageSource(Source):
         return self._page
 
     def _refresh(self) -> EnergyPage:
-        """The page of now. One that is not live any more is left to its other readers, and looked for anew."""
+        """The page of now: one that is not live any more is looked for anew."""
         page = self._page
         if not page.live:
             try:

@@ -38,8 +38,8 @@ def clip_name(name: str) -> str:
 
 
 class Window:
-    """A running window. Any thread may end it; the first does, later ones get WindowClosed. As a context manager
-    it ends with the block, and `measurement` has the result."""
+    """A running window. Any thread may end it; the first does, later ones get WindowClosed. As a context
+    manager it ends with the block, and `measurement` has the result."""
 
     def __init__(self, source: "Source", name: Optional[str], units: Optional[Mapping[str, Number]],
                  sync: _sync.Which) -> None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work that a framework has queued on an accelerator is finished before a window begins and before it ends, so
-that its energy falls into the window it belongs to. Only frameworks that the program has imported are
+"""Work that a framework has queued on an accelerator is finished before a window begins and before it ends,
+so that its energy falls into the window it belongs to. Only frameworks that the program has imported are
 looked at; none is ever imported here, and no accelerator is initialised."""
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def _chosen(which: Which) -> Tuple[str, ...]:
 
 
 def synchronize(which: Which = True) -> Tuple[str, ...]:
-    """Waits until the accelerators have done what imported frameworks gave them. which: True or "auto" for all
-    of them, a name or names, False for none. Gives the names of those that were waited for. A
+    """Waits until the accelerators have done what imported frameworks gave them. which: True or "auto" for
+    all of them, a name or names, False for none. Gives the names of those that were waited for. A
     framework that fails here is told of in one warning, and never stops the program."""
     done = []
     for name in _chosen(which):

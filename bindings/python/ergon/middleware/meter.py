@@ -8,8 +8,8 @@ A request is charged P (V at its end - V at its begin), so one that is shorter t
 gets its share, requests that overlap never count a joule twice, and all shares and what is nobody's make
 the energy of the account.
 
-A sample tells of the past, up to a second where it comes from the energy page or the coarse view, so V is kept
-for all moments since the last one. Requests are settled in a thread of the meter's own: a handler never
+A sample tells of the past, up to a second where it comes from the energy page or the coarse view, so V is
+kept for all moments since the last one. Requests are settled in a thread of the meter's own: a handler never
 waits for a reading. While no sample comes, they wait for the next; after HOLD_SECONDS, or where too many
 wait, they and the energy of that time have no figure, and what comes later is counted anew from then.
 """
@@ -100,14 +100,14 @@ class Ledger:
 
 
 class RequestMeter:
-    """Charges requests. source: a Source; None: connect() in the meter's thread, again and again until there is
-    one. interval: seconds between samples, 1 to 5 for most. Thread-safe; a forked child begins anew."""
+    """Charges requests. source: a Source; None: connect() in the meter's thread, again and again until there
+    is one. interval: seconds between samples, 1 to 5 for most. Thread-safe; a forked child begins anew."""
 
     def __init__(self, source: Optional[Source] = None, *, interval: float = 1.0, oversample: bool = False,
                  buckets: Tuple[float, ...] = BUCKETS, connect: Connect = connect) -> None:
         if not (interval >= INTERVAL_MIN or oversample and interval > 0):
-            raise ValueError(f"an interval below {INTERVAL_MIN} s costs more than it tells; oversample=True asks "
-                             "for it all the same")
+            raise ValueError(f"an interval below {INTERVAL_MIN} s costs more than it tells; oversample=True "
+                             "asks for it all the same")
         self.interval = float(interval)
         self.buckets = tuple(sorted(float(b) for b in buckets))
         self._given = source
@@ -218,7 +218,9 @@ class RequestMeter:
         due = time.monotonic()
         while not self._closed:
             good = self.settle()
-            pause = self.interval if good else max(self.interval, RETRY_SECONDS if self._source is None else 0)
+            pause = self.interval
+            if not good and self._source is None:
+                pause = max(pause, RETRY_SECONDS)
             due = max(due + pause, time.monotonic())
             wake.wait(max(0.0, due - time.monotonic()))
 
@@ -253,7 +255,8 @@ class RequestMeter:
             elif self._last is None:
                 self._give_up()
         if first:
-            warnings.warn(f"ergon: {error}; requests are served, without figures for this time", RuntimeWarning)
+            warnings.warn(f"ergon: {error}; requests are served, without figures for this time",
+                          RuntimeWarning)
 
     def _give_up(self) -> None:
         """What waits has no figure, and what is in flight will have none: of the energy since the last sample
@@ -371,7 +374,8 @@ class RequestMeter:
             joules = sum(r[1] for r in self._recent)
             inflight = sum(r.joules for r in self._waiting if r.whole) + \
                 sum(r.joules for r in self._active.values() if r.whole)
-            return Ledger(own.joules, own.nonrequest_joules, inflight, own.requests, own.unmeasured, dict(own.units),
+            return Ledger(own.joules, own.nonrequest_joules, inflight, own.requests, own.unmeasured,
+                          dict(own.units),
                           {labels: Histogram(list(h.counts), h.sum, h.count)
                            for labels, h in own.histograms.items()},
                           joules / requests if requests else None)

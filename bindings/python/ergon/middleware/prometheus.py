@@ -48,31 +48,34 @@ class Collector:
                 family.add_metric((), value)
             return family
 
+        counter, gauge = core.CounterMetricFamily, core.GaugeMetricFamily
         known = ledger.joules is not None
-        yield one(core.CounterMetricFamily("app_requests", "Requests that have ended, aborted ones included."),
+        yield one(counter("app_requests", "Requests that have ended, aborted ones included."),
                   ledger.requests)
-        yield one(core.CounterMetricFamily("app_requests_unmeasured", "Requests whose energy is not known."),
+        yield one(counter("app_requests_unmeasured", "Requests whose energy is not known."),
                   ledger.unmeasured)
-        yield one(core.CounterMetricFamily(
-            "app_energy_joules", "Energy of the account that requests are charged from (app_energy_info tells "
-            "which): app_request_energy_joules_sum, app_inflight_energy_joules and app_nonrequest_energy_joules_total."),
-            ledger.joules)
-        yield one(core.CounterMetricFamily(
-            "app_nonrequest_energy_joules", "Part of app_energy_joules_total that is no request's: of times when "
-            "none was in flight, or of requests whose energy is not known."),
+        yield one(counter(
+            "app_energy_joules",
+            "Energy of the account that requests are charged from (see app_energy_info): "
+            "app_request_energy_joules_sum + app_inflight_energy_joules + "
+            "app_nonrequest_energy_joules_total."), ledger.joules)
+        yield one(counter(
+            "app_nonrequest_energy_joules", "Part of app_energy_joules_total that is no request's: of times "
+            "when none was in flight, or of requests whose energy is not known."),
             ledger.nonrequest_joules if known else None)
-        yield one(core.GaugeMetricFamily(
-            "app_inflight_energy_joules", "Part of app_energy_joules_total that is charged to requests which are "
-            "not in app_request_energy_joules yet."), ledger.inflight_joules if known else None)
-        yield one(core.GaugeMetricFamily(
-            "app_joules_per_request", "app_energy_joules_total for each request, of the last 5 minutes; absent "
-            "where there was none."), ledger.joules_per_request)
-        requests = core.HistogramMetricFamily("app_request_energy_joules", "Energy of a request: equal share of "
-                                         "those in flight.", labels=("route", "method", "status_class"))
+        yield one(gauge(
+            "app_inflight_energy_joules", "Part of app_energy_joules_total that is charged to requests which "
+            "are not in app_request_energy_joules yet."), ledger.inflight_joules if known else None)
+        yield one(gauge(
+            "app_joules_per_request", "app_energy_joules_total for each request, of the last 5 minutes; "
+            "absent where there was none."), ledger.joules_per_request)
+        requests = core.HistogramMetricFamily(
+            "app_request_energy_joules", "Energy of a request: equal share of those in flight.",
+            labels=("route", "method", "status_class"))
         for labels, h in ledger.histograms.items():
             requests.add_metric(labels, self._buckets(h), h.sum)
         yield requests
-        units = core.CounterMetricFamily("app_units", "Units of work that were done.", labels=("unit",))
+        units = counter("app_units", "Units of work that were done.", labels=("unit",))
         for unit, n in ledger.units.items():
             units.add_metric((unit,), n)
         yield units

@@ -12,7 +12,7 @@ App = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 
 def route_of(environ: Environ) -> Optional[str]:
-    """Flask's template of the path, where it is known; else the application tells it (see EnergyMiddleware)."""
+    """Flask's template of the path, where it is known; other applications pass a function of their own."""
     rule = getattr(getattr(environ.get("werkzeug.request"), "url_rule", None), "rule", None)
     return rule if isinstance(rule, str) else None
 
