@@ -2,7 +2,8 @@
 //
 // The CommonJS build: dist/NAME.cjs of every src/NAME.js, and dist/NAME.d.cts of every types/NAME.d.ts. The
 // sources keep to the few forms of import and export that are turned here; any other form stops the
-// build. `node build.mjs [DIRECTORY]` writes elsewhere.
+// build. `node build.mjs [DIRECTORY]` writes elsewhere. For a package the licence of the project is put
+// beside it.
 import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -47,3 +48,6 @@ for (const file of fs.readdirSync(path.join(here, 'types'))) {
   fs.writeFileSync(path.join(out, file.replace(/\.d\.ts$/, '.d.cts')),
     text.replace(/(from '\.\/[^']*)\.js'/g, "$1.cjs'"));
 }
+const licence = path.join(here, '../../LICENSE');
+if (process.argv[2] === undefined && fs.existsSync(licence))
+  fs.copyFileSync(licence, path.join(here, 'LICENSE'));

@@ -7,7 +7,7 @@ import readline from 'node:readline';
 
 export { assert };
 export const SOURCE = process.env.ERGON_TEST_SOURCE;
-const CASE_SECONDS = 120;
+const CASE_SECONDS = 240;
 
 export class Skip extends Error {}
 

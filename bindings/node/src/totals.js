@@ -12,7 +12,8 @@ export function microOf(object, name) {
   const exact = object?.[name.replace(/joules$/, 'microjoules')];
   if (typeof exact === 'bigint')
     return exact;
-  return isNumber(object?.[name]) ? BigInt(Math.round(object[name] * 1e6)) : null;
+  const rounded = isNumber(object?.[name]) ? Math.round(object[name] * 1e6) : NaN;
+  return isNumber(rounded) ? BigInt(rounded) : null;
 }
 
 /** The few facts of an answer of /totals that a difference needs. Throws ErgonError where it is none. */
