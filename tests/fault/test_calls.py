@@ -129,6 +129,9 @@ def each_fails(verb, kind):
     if baseline.run.rc != 0:
         raise AssertionError(baseline.run)
     check_success(baseline, baseline.run.report(baseline.text()))
+    # What it holds at its end varies by a thread that has or has not gone by then: the most of three.
+    others = [Failing(verb, kind, 0, 0).counts for _ in range(2)]
+    baseline.counts = [*baseline.counts[:2], *(max(c) for c in zip(baseline.counts[2:], *(o[2:] for o in others)))]
     calls, errors = baseline.counts[0], KINDS[kind]
     wanted = [n for n in range(1, calls + 1) if n <= ALL_UP_TO or n % STRIDE == 0]
     # In ./check the errors take turns.
