@@ -66,11 +66,11 @@ struct eg_grpc_config {
 	const struct eg_grpc_tls *tls; /* NULL: none is built in or wanted */
 	const char *tls_certificate, *tls_key, *tls_client_ca; /* files */
 	const char *token_file; /* bearer tokens, as the HTTP server's; NULL: none */
-	bool require_auth;	/* on both listeners; UNAUTHENTICATED without, except open methods */
-	unsigned max_clients;	/* connections; 0: 128. One more is closed */
-	unsigned max_streams;	/* calls open at once in a connection; 0: 64 */
-	unsigned queue;		/* messages that wait for one stream; 0: 64. More: the oldest is dropped */
-	uint64_t idle_ns;	/* a connection without a call is closed after it; 0: 5 minutes */
+	bool require_auth;    /* on both listeners; UNAUTHENTICATED without, except open methods */
+	unsigned max_clients; /* connections; 0: 128. One more is closed */
+	unsigned max_streams; /* calls open at once in a connection; 0: 64 */
+	unsigned queue; /* messages that wait for one stream; 0: 64. More: the oldest is dropped */
+	uint64_t idle_ns; /* a connection without a call is closed after it; 0: 5 minutes */
 };
 
 /*
@@ -81,16 +81,17 @@ struct eg_grpc_config {
 int eg_grpc_open(const struct eg_grpc_config *cfg, const struct eg_grpc_method *methods, size_t n,
 		 struct eg_grpc **ret, struct eg_strbuf *why) EG_MUST_CHECK;
 /* Certificates and tokens are read again; on failure the old ones stay. Streams go on. */
-int eg_grpc_reload(struct eg_grpc *g, const struct eg_grpc_config *cfg, struct eg_strbuf *why) EG_MUST_CHECK;
+int eg_grpc_reload(struct eg_grpc *g, const struct eg_grpc_config *cfg,
+		   struct eg_strbuf *why) EG_MUST_CHECK;
 /*
  * GOAWAY to all; new calls are refused, open ones end with UNAVAILABLE after what is queued. Call
  * eg_grpc_run() until eg_grpc_is_idle() or patience ends, then eg_grpc_close().
  */
 void eg_grpc_drain(struct eg_grpc *g);
-bool eg_grpc_is_idle(const struct eg_grpc *g); /* no connection is open */
+bool eg_grpc_is_idle(const struct eg_grpc *g);	  /* no connection is open */
 struct eg_grpc *eg_grpc_close(struct eg_grpc *g); /* NULL */
 
-int eg_grpc_fd(const struct eg_grpc *g);	  /* readable when there is something to do */
+int eg_grpc_fd(const struct eg_grpc *g);	      /* readable when there is something to do */
 uint64_t eg_grpc_timeout_ns(const struct eg_grpc *g); /* until the next deadline; UINT64_MAX none */
 void eg_grpc_run(struct eg_grpc *g);
 /* The address that was bound, "127.0.0.1:50053": port 0 is replaced. tls: of the other listener. */
