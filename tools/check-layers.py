@@ -31,7 +31,8 @@ MAY = {
     "grpc": {"base", "core", "codec", "export"},
     "lib": {"base", "core", "host", "codec", "drivers", "ergon"},
     "agent": {"base", "core", "host", "codec", "drivers", "workload", "store", "export",
-              "grpc", "ergon"},
+              "grpc", "monitor", "ergon"},
+    "monitor": {"base", "core", "host", "codec", "drivers", "grpc"},
 }
 MAY["tui"] = MAY["agent"]
 MAY["cli"] = MAY["agent"] | {"agent"}

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "codec/utf8.h"
-#include "energy.pb-c.h"
+#include "energy.pb-c.h" /* generated */
 
 static char *text(const char *s)
 {
