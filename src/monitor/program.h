@@ -19,7 +19,7 @@ struct eg_monitor_start {
 	const char *gpus, *visible; /* --gpus; CUDA_VISIBLE_DEVICES; NULL: not set */
 	bool cpu_as_primary, allow_estimates;
 	enum eg_log_level log_level;
-	const char *root, *clock; /* NULL: this machine, its time */
+	const char *root, *clock;	   /* NULL: this machine, its time */
 	const struct eg_setting *settings; /* of --set */
 	size_t n_settings;
 };
