@@ -42,22 +42,30 @@ struct eg_grpc_call; /* one call of a client; gone after eg_grpc_finish() or gon
 /* Who calls. */
 struct eg_grpc_peer {
 	char address[64];   /* "127.0.0.1:4711" */
-	bool authenticated; /* by a token */
-	char user[64];	    /* of the token; "" */
+	bool authenticated; /* by a token or a client certificate */
+	char user[64];	    /* "token", or the certificate's common name; "" */
 	bool tls;
 };
 
 /*
- * A method. begin() is called once the request message is whole: it answers with eg_grpc_send() and
- * eg_grpc_finish(), at once or later. gone(): the client cancelled, its deadline passed, it left, or the
- * server stops; the call must not be used any more. gone() is not called after eg_grpc_finish().
+ * A method. begin() is called once the request message is whole and the client has said that it was the
+ * only one: it answers with eg_grpc_send() and eg_grpc_finish(), at once or later. gone(): the client
+ * cancelled, its deadline passed, it left, or the server stops; the call must not be used any more.
+ * gone() is not called after eg_grpc_finish(). All of them are called by eg_grpc_run() alone, but for
+ * gone() by eg_grpc_close().
+ *
+ * With message() set the client may send any number of messages (a client or a bidirectional stream):
+ * begin() comes first, without a request (NULL, 0), then message() for each, then end(), where it is set,
+ * when the client has sent its last.
  */
 struct eg_grpc_method {
 	const char *path; /* "/energy.EnergyMonitor/Health" */
-	bool open;	  /* needs no credentials */
+	bool open;	  /* needs no credentials, and none are looked at */
 	void (*begin)(void *arg, struct eg_grpc_call *call, const void *request, size_t len);
 	void (*gone)(void *arg, struct eg_grpc_call *call); /* NULL: not of interest */
 	void *arg;
+	void (*message)(void *arg, struct eg_grpc_call *call, const void *message, size_t len);
+	void (*end)(void *arg, struct eg_grpc_call *call);
 };
 
 struct eg_grpc_config {
@@ -94,13 +102,14 @@ struct eg_grpc *eg_grpc_close(struct eg_grpc *g); /* NULL */
 int eg_grpc_fd(const struct eg_grpc *g);	      /* readable when there is something to do */
 uint64_t eg_grpc_timeout_ns(const struct eg_grpc *g); /* until the next deadline; UINT64_MAX none */
 void eg_grpc_run(struct eg_grpc *g);
-/* The address that was bound, "127.0.0.1:50053": port 0 is replaced. tls: of the other listener. */
+/* The address that was bound, "127.0.0.1:50053": port 0 is replaced; "" none. tls: of the other listener. */
 const char *eg_grpc_address(const struct eg_grpc *g, bool tls);
 
 /*
- * Puts one message into the call's queue and has it sent as the windows allow. A message over
- * EG_GRPC_MESSAGE_MAX ends the call with RESOURCE_EXHAUSTED. The bytes are copied. In the order of calls;
- * when the queue is full its oldest message that has not begun to leave is dropped and counted.
+ * Puts one message into the call's queue; eg_grpc_run(), for which eg_grpc_timeout_ns() is 0 from now on,
+ * sends it as the windows allow. A message over EG_GRPC_MESSAGE_MAX ends the call with
+ * RESOURCE_EXHAUSTED: gone() tells, from the next eg_grpc_run(). The bytes are copied. In the order of
+ * calls; when the queue is full its oldest message that has not begun to leave is dropped and counted.
  */
 void eg_grpc_send(struct eg_grpc_call *call, const void *message, size_t len);
 /* The trailers, after what is queued. text may be NULL. */
