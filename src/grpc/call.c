@@ -196,8 +196,13 @@ static bool may_call(struct eg_grpc_call *call)
 static void begin(struct eg_grpc_call *call)
 {
 	const struct eg_grpc_method *m = call->method;
-	EG_CLEANUP(eg_strbuf_free) struct eg_strbuf request = call->request;
+	EG_CLEANUP(eg_strbuf_free) struct eg_strbuf request = EG_STRBUF_INIT(0);
 
+	if (call->deadline_ns != UINT64_MAX && call->deadline_ns <= eg_grpc_now_ns()) {
+		eg_grpc_call_end(call, EG_GRPC_DEADLINE_EXCEEDED, "the deadline has passed");
+		return;
+	}
+	request = call->request;
 	/* Taken away first: the call may end in begin(). */
 	call->conn->request_bytes -= request.len;
 	call->request = EG_STRBUF_INIT(EG_GRPC_REQUEST_MAX);
@@ -253,7 +258,7 @@ static bool take_prefix(struct eg_grpc_call *call)
 		eg_grpc_call_end(call, EG_GRPC_RESOURCE_EXHAUSTED,
 				 "the request is larger than 64 KiB");
 	} else if (call->messages && !call->method->message) {
-		eg_grpc_call_end(call, EG_GRPC_INTERNAL, "the method takes one message");
+		eg_grpc_call_end(call, EG_GRPC_UNIMPLEMENTED, "the method takes one message");
 	} else {
 		return true;
 	}
@@ -325,7 +330,7 @@ void eg_grpc_call_half_closed(struct eg_grpc_call *call)
 	else if (call->stage == EG_GRPC_OPEN && call->method->end)
 		call->method->end(call->method->arg, call);
 	else if (call->stage == EG_GRPC_REQUEST && !call->messages)
-		eg_grpc_call_end(call, EG_GRPC_INTERNAL, "the request has no message");
+		eg_grpc_call_end(call, EG_GRPC_UNIMPLEMENTED, "the request has no message");
 	else if (call->stage == EG_GRPC_REQUEST)
 		begin(call);
 }
