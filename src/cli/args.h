@@ -23,10 +23,10 @@
 	X("0", "All went well.")                                                        \
 	X("1", "Something failed: a file could not be written, nothing could be read.") \
 	X("2", "The command line is wrong: unknown verb or option, bad number.")
-#define EG_EXITS(X)                                                                     \
-	EG_EXITS_COMMON(X)                                                              \
-	X("126", "run: the command was found but could not be started.")                \
-	X("127", "run: the command was not found.")                                     \
+#define EG_EXITS(X)                                                      \
+	EG_EXITS_COMMON(X)                                               \
+	X("126", "run: the command was found but could not be started.") \
+	X("127", "run: the command was not found.")                      \
 	X("128+N", "run: the command was ended by signal N.")
 
 enum { EG_EXIT_OK = 0, EG_EXIT_FAILURE = 1, EG_EXIT_USAGE = 2 };

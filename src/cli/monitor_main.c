@@ -43,20 +43,20 @@ static int show(bool version)
 
 static int run(const struct eg_args *args)
 {
-	struct eg_monitor_start start = {
-		.bind_address = args->bind_address ? args->bind_address : "127.0.0.1",
-		.port = PORT,
-		.interval_ns = EG_MONITOR_INTERVAL_MS * EG_NSEC_PER_MSEC,
-		.interval_given = args->collection_interval_ms != 0,
-		.gpus = args->gpus,
-		.visible = getenv("CUDA_VISIBLE_DEVICES"),
-		.cpu_as_primary = args->cpu_as_primary,
-		.allow_estimates = args->allow_estimates,
-		.log_level = EG_LOG_INFO,
-		.root = args->root,
-		.clock = args->clock,
-		.settings = args->setting,
-		.n_settings = args->n_settings};
+	struct eg_monitor_start start = {.bind_address = args->bind_address ? args->bind_address :
+									      "127.0.0.1",
+					 .port = PORT,
+					 .interval_ns = EG_MONITOR_INTERVAL_MS * EG_NSEC_PER_MSEC,
+					 .interval_given = args->collection_interval_ms != 0,
+					 .gpus = args->gpus,
+					 .visible = getenv("CUDA_VISIBLE_DEVICES"),
+					 .cpu_as_primary = args->cpu_as_primary,
+					 .allow_estimates = args->allow_estimates,
+					 .log_level = EG_LOG_INFO,
+					 .root = args->root,
+					 .clock = args->clock,
+					 .settings = args->setting,
+					 .n_settings = args->n_settings};
 	uint64_t port = PORT;
 
 	if (args->port &&

@@ -40,8 +40,8 @@ static const struct eg_cli_option options[] = {
 		 "energy_joules, from which clients take efficiency. Default: they are -1 there."},
 	{.name = "allow-estimates",
 	 FLAG(allow_estimates),
-	 .help = "Fill the CPU fields from a model where nothing is measured; platform then reads "
-		 "estimated."},
+	 .help = "Where nothing is measured, take a model of the CPU's or the machine's power; platform "
+		 "then reads estimated."},
 	{.name = "log-level",
 	 .value = "LEVEL",
 	 .type = EG_ARG_TEXT,

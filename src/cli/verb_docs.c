@@ -345,10 +345,11 @@ static void zsh_program(struct eg_strbuf *out, const struct eg_cli_verb *v)
 {
 	const struct eg_cli_option *o = NULL;
 
-	eg_strbuf_printf(out,
-			 "#compdef %s\n# Completion of %s for zsh; written by `ergon docs zsh %s`.\n"
-			 "_arguments -s -S \\\n",
-			 v->name, v->name, v->name);
+	eg_strbuf_printf(
+		out,
+		"#compdef %s\n# Completion of %s for zsh; written by `ergon docs zsh %s`.\n"
+		"_arguments -s -S \\\n",
+		v->name, v->name, v->name);
 	while ((o = eg_cli_next(v, o)) != NULL)
 		if (!o->hidden)
 			zsh_option(out, o);

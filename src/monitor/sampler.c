@@ -225,8 +225,7 @@ static uint64_t memory_used(struct eg_sampler *s, uint64_t now_ns)
 		return s->memory_bytes;
 	s->memory_ns = now_ns;
 	s->memory_bytes = UINT64_MAX;
-	n = s->meminfo_fd < 0 ? -1 :
-				eg_fs_pread(&s->env->fs, s->meminfo_fd, text, sizeof(text), 0);
+	n = s->meminfo_fd < 0 ? -1 : eg_fs_pread(&s->env->fs, s->meminfo_fd, text, sizeof(text), 0);
 	eg_meminfo_parse(text, n > 0 ? (size_t)n : 0, &facts);
 	if (facts.memory_total_bytes != UINT64_MAX &&
 	    facts.memory_available_bytes <= facts.memory_total_bytes)
@@ -304,8 +303,8 @@ static void say_diagnostics(struct eg_sampler *s)
 		bool blocked = g->code == EG_DIAG_SENSOR_BLOCKED;
 
 		eg_log(g->code == EG_DIAG_SENSOR_ABSENT ? EG_LOG_DEBUG :
-		       blocked				 ? EG_LOG_WARNING :
-							   EG_LOG_INFO,
+		       blocked				? EG_LOG_WARNING :
+							  EG_LOG_INFO,
 		       g->driver, "%s%s%s%s%s", g->subject, *g->subject ? ": " : "", g->detail,
 		       *g->cure ? "; cure: " : "", g->cure);
 	}
@@ -324,8 +323,8 @@ static int detect(struct eg_sampler *s)
 
 	s->has_details = pthread_create(&s->details, NULL, read_details, s) == 0;
 	l = s->has_details ? take_details(s, DETAILS_WAIT_MS) : NULL;
-	if (!sleep_until(s, eg_clock_ns(&s->env->clock) +
-				    EG_MIN(s->start->interval_ns, WARM_UP_NS))) {
+	if (!sleep_until(s,
+			 eg_clock_ns(&s->env->clock) + EG_MIN(s->start->interval_ns, WARM_UP_NS))) {
 		free(l);
 		return -ECANCELED;
 	}

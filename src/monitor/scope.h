@@ -15,8 +15,8 @@
 #define EG_SCOPE_TEXT_MAX 64 /* bytes of one, with the NUL: a UUID has 41 */
 
 struct eg_scope {
-	bool all;   /* no choice was made */
-	size_t n;   /* not all, and 0: none */
+	bool all; /* no choice was made */
+	size_t n; /* not all, and 0: none */
 	char entry[EG_SCOPE_MAX][EG_SCOPE_TEXT_MAX];
 };
 

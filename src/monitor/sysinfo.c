@@ -94,7 +94,7 @@ static uint32_t limit_of_v2(const struct eg_fs *fs, const char *dir)
 
 	snprintf(path, sizeof(path), "%.900s/cpu.max", dir);
 	return eg_fs_read_text(fs, path, text, sizeof(text)) < 0 ? UINT32_MAX :
-								    eg_cpu_max_limit(text);
+								   eg_cpu_max_limit(text);
 }
 
 /* The least of a cgroup and those above it; group begins with '/'. */

@@ -15,43 +15,42 @@
 
 #include "monitor/scope.h"
 
-#define MIB	      1048576.0
+#define MIB	       1048576.0
 #define DETAILS_OLD_NS (5 * EG_NSEC_PER_SEC) /* what devices said longer ago is not told any more */
-#define SUBJECT	      "monitor"
+#define SUBJECT	       "monitor"
 
 /* The order is the contract's. Drivers exist on every platform here; what is not there does not win. */
-const struct eg_collector eg_collectors[] = {
-	{.platform = "macos",
-	 .driver = "powermetrics",
-	 .component = EG_COMPONENT_GPU,
-	 .name = "Apple GPU",
-	 .vendor = "Apple",
-	 .device_type = "Integrated GPU",
-	 .backend = "powermetrics",
-	 .needs = "usr/bin/powermetrics"},
-	{.platform = "jetson",
-	 .driver = "hwmon",
-	 .component = EG_COMPONENT_SOC,
-	 .name = "NVIDIA Jetson",
-	 .vendor = "NVIDIA",
-	 .device_type = "SoC",
-	 .backend = "sysfs/ina3221",
-	 .needs = "etc/nv_tegra_release",
-	 .is_module = true},
-	{.platform = "nvidia",
-	 .driver = "nvml",
-	 .component = EG_COMPONENT_GPU,
-	 .vendor = "NVIDIA",
-	 .device_type = "GPU",
-	 .backend = "NVML",
-	 .scoped_by_cuda = true},
-	{.platform = "amd",
-	 .driver = "amdgpu",
-	 .component = EG_COMPONENT_GPU,
-	 .vendor = "AMD",
-	 .device_type = "GPU",
-	 .backend = "AMDSMI"},
-	{0}};
+const struct eg_collector eg_collectors[] = {{.platform = "macos",
+					      .driver = "powermetrics",
+					      .component = EG_COMPONENT_GPU,
+					      .name = "Apple GPU",
+					      .vendor = "Apple",
+					      .device_type = "Integrated GPU",
+					      .backend = "powermetrics",
+					      .needs = "usr/bin/powermetrics"},
+					     {.platform = "jetson",
+					      .driver = "hwmon",
+					      .component = EG_COMPONENT_SOC,
+					      .name = "NVIDIA Jetson",
+					      .vendor = "NVIDIA",
+					      .device_type = "SoC",
+					      .backend = "sysfs/ina3221",
+					      .needs = "etc/nv_tegra_release",
+					      .is_module = true},
+					     {.platform = "nvidia",
+					      .driver = "nvml",
+					      .component = EG_COMPONENT_GPU,
+					      .vendor = "NVIDIA",
+					      .device_type = "GPU",
+					      .backend = "NVML",
+					      .scoped_by_cuda = true},
+					     {.platform = "amd",
+					      .driver = "amdgpu",
+					      .component = EG_COMPONENT_GPU,
+					      .vendor = "AMD",
+					      .device_type = "GPU",
+					      .backend = "AMDSMI"},
+					     {0}};
 
 /* What a device said of itself; NaN: it did not. */
 struct details {
@@ -64,8 +63,8 @@ struct part {
 	const struct eg_channel *ch;
 	struct details said;
 	bool lost;
-	uint64_t resets;      /* seen so far */
-	uint64_t warned_ns;   /* 0 never */
+	uint64_t resets;    /* seen so far */
+	uint64_t warned_ns; /* 0 never */
 };
 
 struct group {
@@ -81,7 +80,7 @@ struct eg_telemetry {
 	struct group gpu, cpu, ane;
 	struct eg_sysinfo system;
 	struct eg_gpu_info info;
-	int celsius_fd; /* of a Jetson's GPU; -1 none */
+	int celsius_fd;	     /* of a Jetson's GPU; -1 none */
 	uint64_t details_ns; /* when they were read; 0 never */
 	uint64_t last_ns;    /* interval clock of the last reading */
 	uint64_t last_unix_ns;
@@ -112,8 +111,8 @@ static bool is_here(const struct eg_env *env, const struct eg_collector *c)
 
 void eg_telemetry_select(const struct eg_env *env, bool allow_estimates, char *ret, size_t cap)
 {
-	size_t len = (size_t)snprintf(ret, cap, "rapl,perf_rapl%s",
-				      allow_estimates ? ",cpu_model" : "");
+	size_t len =
+		(size_t)snprintf(ret, cap, "rapl,perf_rapl%s", allow_estimates ? ",cpu_model" : "");
 
 	for (const struct eg_collector *c = eg_collectors; c->platform; c++)
 		if (is_here(env, c) && len < cap)
@@ -141,8 +140,8 @@ static bool has_mig(const struct eg_attribute *a, size_t n, const char *device, 
 	return false;
 }
 
-static bool entry_names(const struct eg_telemetry *t, const char *entry, const struct eg_channel *ch,
-			const struct eg_attribute *a, size_t n)
+static bool entry_names(const struct eg_telemetry *t, const char *entry,
+			const struct eg_channel *ch, const struct eg_attribute *a, size_t n)
 {
 	const char *pci = strncmp(ch->device, "pci-", 4) == 0 ?
 				  ch->device + 4 :
@@ -153,8 +152,8 @@ static bool entry_names(const struct eg_telemetry *t, const char *entry, const s
 	if (!has_mig(a, n, ch->device, entry))
 		return false;
 	say(t, EG_LOG_WARNING,
-	    "%s is a part of %s: power and energy are of the whole GPU, whoever else uses it", entry,
-	    ch->device);
+	    "%s is a part of %s: power and energy are of the whole GPU, whoever else uses it",
+	    entry, ch->device);
 	return true;
 }
 
@@ -175,9 +174,8 @@ static void candidates(const struct eg_collector *c, const struct eg_view *v, st
 		const struct eg_view_channel *vc = &v->channel[i];
 
 		/* Graphics inside a processor are in its package, and no card. */
-		if (strcmp(vc->driver->name, c->driver) == 0 &&
-		    vc->ch->component == c->component && vc->role != EG_ROLE_CROSSCHECK &&
-		    (!vc->ch->integrated_gpu || c->name))
+		if (strcmp(vc->driver->name, c->driver) == 0 && vc->ch->component == c->component &&
+		    vc->role != EG_ROLE_CROSSCHECK && (!vc->ch->integrated_gpu || c->name))
 			add_part(ret, i, vc);
 	}
 }
@@ -315,19 +313,39 @@ static void choose_collector(struct eg_telemetry *t, const struct eg_view *v,
 	t->gpu.n = 0;
 }
 
+/*
+ * Where nothing is measured, an estimate that was allowed is of the packages (fields 10 and 11), or of the
+ * whole machine: in 1 and 2, as a module's total is.
+ */
+static void choose_estimate(struct eg_telemetry *t, const struct eg_view *v)
+{
+	for (size_t i = 0; i < v->n_channels && !t->gpu.n && !t->cpu.n; i++)
+		if (v->channel[i].ch->component == EG_COMPONENT_CHASSIS &&
+		    v->channel[i].ch->provenance == EG_PROVENANCE_ESTIMATED &&
+		    v->channel[i].samples > 0)
+			add_part(&t->gpu, i, &v->channel[i]);
+}
+
+static size_t n_estimated(const struct group *g)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < g->n; i++)
+		n += g->part[i].ch->provenance == EG_PROVENANCE_ESTIMATED;
+	return n;
+}
+
 static void name_platform(struct eg_telemetry *t)
 {
-	bool estimated = false;
+	size_t estimated = n_estimated(&t->gpu) + n_estimated(&t->cpu);
 
-	for (size_t i = 0; i < t->cpu.n; i++)
-		estimated |= t->cpu.part[i].ch->provenance == EG_PROVENANCE_ESTIMATED;
 	if (estimated)
 		t->platform = "estimated";
 	else if (t->collector)
 		t->platform = t->collector->platform;
 	else
 		t->platform = t->cpu.n ? "rapl" : "null";
-	t->healthy = t->gpu.n || (t->cpu.n && !estimated);
+	t->healthy = t->gpu.n + t->cpu.n > estimated;
 }
 
 /* Of one model: "NAME xN"; of several: "VENDOR (N GPUs)". */
@@ -344,10 +362,10 @@ static void name_gpus(struct eg_telemetry *t, const struct eg_attribute *a, size
 	t->info.device_type = c->device_type;
 	t->info.backend = c->backend;
 	if (c->name) {
-		ssize_t r = c->is_module ? eg_fs_read_text(&t->cfg.env->fs,
-							   "proc/device-tree/model", t->info.name,
-							   sizeof(t->info.name)) :
-					   -ENOENT;
+		ssize_t r = c->is_module ?
+				    eg_fs_read_text(&t->cfg.env->fs, "proc/device-tree/model",
+						    t->info.name, sizeof(t->info.name)) :
+				    -ENOENT;
 		if (r <= 0)
 			(void)eg_copy(t->info.name, sizeof(t->info.name), c->name);
 		return;
@@ -378,8 +396,7 @@ static void open_zone(struct eg_telemetry *t)
 		snprintf(path, sizeof(path), "sys/class/thermal/thermal_zone%d/type", i);
 		if (eg_fs_read_text(fs, path, type, sizeof(type)) > 0 &&
 		    strncasecmp(type, "gpu", 3) == 0)
-			t->celsius_fd = eg_fs_openf(
-				fs, "sys/class/thermal/thermal_zone%d/temp", i);
+			t->celsius_fd = eg_fs_openf(fs, "sys/class/thermal/thermal_zone%d/temp", i);
 	}
 }
 
@@ -420,6 +437,7 @@ int eg_telemetry_new(const struct eg_telemetry_config *cfg, const struct eg_view
 	if (!t->collector || !t->collector->is_module) {
 		choose_cpus(t, v);
 		choose_ane(t, v);
+		choose_estimate(t, v);
 	} else {
 		open_zone(t);
 	}
@@ -522,8 +540,7 @@ static void watch(struct eg_telemetry *t, struct group *g, const struct eg_view 
 			say(t, EG_LOG_WARNING,
 			    "%s (%s) does not answer (%s): its %.3f J stay in the sum, and sums "
 			    "that need it are -1",
-			    c->name, c->ch->device, eg_status_word(c->status),
-			    (double)c->uj / 1e6);
+			    c->name, c->ch->device, eg_status_word(c->status), (double)c->uj / 1e6);
 			p->warned_ns = v->t_ns;
 		} else if (!lost && p->lost) {
 			say(t, EG_LOG_INFO, "%s (%s) answers again", c->name, c->ch->device);
@@ -580,8 +597,7 @@ static double zone_celsius(const struct eg_telemetry *t)
 {
 	uint64_t mdegc;
 
-	return t->celsius_fd >= 0 &&
-			       eg_fs_pread_u64(&t->cfg.env->fs, t->celsius_fd, &mdegc) == 0 ?
+	return t->celsius_fd >= 0 && eg_fs_pread_u64(&t->cfg.env->fs, t->celsius_fd, &mdegc) == 0 ?
 		       (double)mdegc / 1000 :
 		       EG_TELEMETRY_ABSENT;
 }
@@ -610,8 +626,7 @@ static void read_details(struct eg_telemetry *t, const struct eg_view *v, uint64
 	ret->temperature_celsius = celsius_of(t, v, fresh);
 	if (!fresh)
 		return;
-	ret->gpu_memory_usage_mb =
-		fold(t, v, offsetof(struct details, used_bytes), false, 1 / MIB);
+	ret->gpu_memory_usage_mb = fold(t, v, offsetof(struct details, used_bytes), false, 1 / MIB);
 	ret->gpu_memory_total_mb =
 		fold(t, v, offsetof(struct details, total_bytes), false, 1 / MIB);
 	ret->gpu_compute_utilization_pct =

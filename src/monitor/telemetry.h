@@ -28,7 +28,7 @@ struct eg_collector {
 	enum eg_component component; /* of the channels in fields 1 and 2 */
 	/* GpuInfo; name: of the devices where it is NULL. */
 	const char *name, *vendor, *device_type, *backend;
-	const char *needs; /* a file below the root without which it is not this; NULL */
+	const char *needs;   /* a file below the root without which it is not this; NULL */
 	bool scoped_by_cuda; /* CUDA_VISIBLE_DEVICES counts for it */
 	bool is_module;	     /* fields 1 and 2 hold CPU and GPU: 10 to 17 are not told */
 };

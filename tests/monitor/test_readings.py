@@ -218,11 +218,12 @@ def test_4_no_estimates_unless_asked_and_then_labelled():
         sim = place.add(Sim(place, machine, clock=True))
         m = started(place, sim, "--allow-estimates")
         r = collect(sim, m.stream(), 1)[-1]
-        if unavailable(r) >= CPU_FIELDS:
-            assert r.platform == "null", r.message
-            print("# the model knows no package power of this processor")
-        else:
-            assert r.platform == "estimated", r.message
+        assert r.platform == "estimated" and not m.health().healthy, r.message
+        assert r.power_watts > 0 and r.energy_joules > 0 and unavailable(r) >= CPU_FIELDS, r.message
+    with Place() as place:  # a measured package needs none
+        sim = place.add(Sim(place, cpu_machine("50W"), clock=True))
+        r = collect(sim, started(place, sim, "--allow-estimates").stream(), 1)[-1]
+        assert r.platform == "rapl" and r.power_watts == -1, r.message
 
 
 def test_4_null():

@@ -3,11 +3,11 @@
  * What a reading says, over the meter's rig: channels with a known truth on a clock moved by hand. The
  * rig's driver takes the name of the driver that a collector asks for.
  */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -294,6 +294,18 @@ static void estimates_are_never_silent(void **state)
 	assert_false(eg_telemetry_healthy(b.t));
 	near(b.now.cpu_power_watts, 60, 0.1);
 	end(&b);
+	/* Of the whole machine: where a module's total would be. */
+	begin(&b, "cpu_model");
+	rig_gauge(b.r, "node-model", "node-model", EG_COMPONENT_CHASSIS, "200W")->ch.provenance =
+		EG_PROVENANCE_ESTIMATED;
+	start(&b);
+	read_at(&b, SECOND);
+	assert_string_equal(b.now.platform, "estimated");
+	assert_false(eg_telemetry_healthy(b.t));
+	near(b.now.power_watts, 200, 0.1);
+	assert_true(b.now.cpu_power_watts == -1);
+	assert_string_equal(b.now.gpu->name, "");
+	end(&b);
 	/* Beside a measured package it is not used. */
 	begin(&b, "rapl");
 	rig_gauge(b.r, "package", "model-cpu", EG_COMPONENT_PACKAGE, "60W")->ch.provenance =
@@ -405,7 +417,8 @@ static void a_reset_is_absorbed_and_said(void **state)
 	start(&b);
 	read_at(&b, SECOND);
 	before = b.now.energy_joules;
-	c->offset = (uint64_t)-50000000LL; /* it counts from 50 J before: a driver was loaded anew */
+	c->offset =
+		(uint64_t)-50000000LL; /* it counts from 50 J before: a driver was loaded anew */
 	read_at(&b, SECOND + 50 * MS);
 	assert_true(b.now.energy_joules >= before);
 	assert_true(b.now.energy_joules < before + 100);
@@ -427,7 +440,8 @@ static void integrated_power_starts_at_zero(void **state)
 	assert_true(b.now.energy_joules >= 0 && b.now.energy_joules < 0.1);
 	for (unsigned i = 1; i <= 20; i++)
 		read_at(&b, i * 50 * MS);
-	near(b.now.energy_joules, 50, 0.01); /* a trapezoid is exact on a ramp; rectangles err by 2.5 J */
+	near(b.now.energy_joules, 50,
+	     0.01); /* a trapezoid is exact on a ramp; rectangles err by 2.5 J */
 	near(b.now.power_watts, 100, 0.01);
 	end(&b);
 }
@@ -442,13 +456,14 @@ static void stamps_rise_and_follow_the_read(void **state)
 	start(&b);
 	unix0 = (int64_t)b.r->clock.unix_base_ns + (int64_t)RIG_T0;
 	for (unsigned i = 1; i <= 40; i++) {
-		b.r->c[0].lag_ns = (i % 3) * MS; /* its read was so long ago when the reading is made */
+		b.r->c[0].lag_ns =
+			(i % 3) * MS; /* its read was so long ago when the reading is made */
 		read_at(&b, i * 50 * MS);
 		assert_true(b.now.timestamp_nanos > last);
 		last = b.now.timestamp_nanos;
 		assert_true(last == unix0 + (int64_t)(i * 50 * MS - b.r->c[0].lag_ns));
-		near(b.now.energy_joules,
-		     100.0 * (double)(i * 50 * MS - b.r->c[0].lag_ns) / 1e9, 0.11);
+		near(b.now.energy_joules, 100.0 * (double)(i * 50 * MS - b.r->c[0].lag_ns) / 1e9,
+		     0.11);
 	}
 	end(&b);
 }
@@ -579,16 +594,16 @@ static void scope_of_gpus(void **state)
 		{NULL, "GPU-00000001", 10, 0},
 		{NULL, "0,GPU-00000001", 11, 0},
 		{NULL, "MIG-1234-5678", 100, 1},
-		{NULL, "7", 111, 2},	   /* none of them is here: all, and said */
+		{NULL, "7", 111, 2}, /* none of them is here: all, and said */
 		{NULL, "0,7", 1, 1},
-		{NULL, "0,,1", 111, 1},	   /* no list */
+		{NULL, "0,,1", 111, 1}, /* no list */
 		{"1", NULL, 10, 0},
-		{"1", "0", 10, 0},	   /* the option goes before */
+		{"1", "0", 10, 0}, /* the option goes before */
 		{"all", "0", 111, 0},
 		{"", "0", 1, 0},
 		{"none", NULL, -1, 1},
 		{"00000000:41:00.0", NULL, 10, 0},
-		{"7", NULL, -1, 2},	   /* said for this server: nothing else in its place */
+		{"7", NULL, -1, 2}, /* said for this server: nothing else in its place */
 	};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(rows); i++) {
@@ -610,8 +625,12 @@ static void os_release(void **state)
 				   "EMPTY=\nBARE=alpine \nESC=\"a\\\"b\\$c\"\nLAST=end";
 	static const struct {
 		const char *key, *value;
-	} rows[] = {{"NAME", "Debian GNU/Linux"}, {"VERSION_ID", "12"}, {"EMPTY", ""},
-		    {"BARE", "alpine"},		  {"ESC", "a\"b$c"},	{"LAST", "end"},
+	} rows[] = {{"NAME", "Debian GNU/Linux"},
+		    {"VERSION_ID", "12"},
+		    {"EMPTY", ""},
+		    {"BARE", "alpine"},
+		    {"ESC", "a\"b$c"},
+		    {"LAST", "end"},
 		    {"VERSION", ""}};
 	char got[64];
 
@@ -642,7 +661,8 @@ static void this_machine(void **state)
 
 	assert_int_equal(eg_env_open(&env, NULL), 0);
 	eg_sysinfo_read(&env, &info);
-	assert_true(info.cpu_count >= 1 && info.cpu_count <= (uint32_t)sysconf(_SC_NPROCESSORS_CONF));
+	assert_true(info.cpu_count >= 1 &&
+		    info.cpu_count <= (uint32_t)sysconf(_SC_NPROCESSORS_CONF));
 	assert_string_not_equal(info.kernel, "");
 	assert_string_not_equal(info.host, "");
 	eg_env_close(&env);
