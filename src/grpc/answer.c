@@ -154,6 +154,18 @@ static size_t put_trailers(struct eg_grpc_call *call, nghttp2_nv nv[2], char num
 	return 2;
 }
 
+/* The trailers, which windows do not hold back. */
+static void conclude(struct eg_grpc_call *call)
+{
+	nghttp2_nv nv[2];
+	char number[8];
+	size_t n = put_trailers(call, nv, number);
+
+	call->concluded = true;
+	if (nghttp2_submit_trailer(call->conn->session, call->id, nv, n) != 0)
+		eg_grpc_conn_doom(call->conn, NGHTTP2_INTERNAL_ERROR);
+}
+
 static ssize_t on_read(nghttp2_session *session, int32_t stream_id, uint8_t *buf, size_t length,
 		       uint32_t *data_flags, nghttp2_data_source *source, void *user_data)
 {
@@ -172,14 +184,9 @@ static ssize_t on_read(nghttp2_session *session, int32_t stream_id, uint8_t *buf
 		pop(call);
 		call->conn->grpc->stats.messages++;
 	}
-	if (!call->count && call->stage == EG_GRPC_ENDED) {
-		nghttp2_nv nv[2];
-		char number[8];
-		size_t n_nv = put_trailers(call, nv, number);
-
+	if (!call->count && call->stage == EG_GRPC_ENDED && !call->concluded) {
 		*data_flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
-		if (nghttp2_submit_trailer(session, stream_id, nv, n_nv) != 0)
-			return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+		conclude(call);
 	} else if (n == 0) {
 		call->deferred = true;
 		return NGHTTP2_ERR_DEFERRED;
@@ -197,6 +204,7 @@ static void answer(struct eg_grpc_call *call)
 	size_t n = 0;
 
 	call->answered = true;
+	call->concluded = only;
 	nv[n++] = NV_TEXT(":status", "200");
 	nv[n++] = NV_TEXT("content-type", "application/grpc");
 	if (call->identity)
@@ -212,6 +220,8 @@ static void push(struct eg_grpc_call *call)
 {
 	if (!call->answered) {
 		answer(call);
+	} else if (!call->count) {
+		conclude(call);
 	} else if (call->deferred) {
 		call->deferred = false;
 		if (nghttp2_session_resume_data(call->conn->session, call->id) != 0)
@@ -248,10 +258,11 @@ static char *encode(const char *text)
 	return text ? strndup(out, eg_grpc_encode_text(text, out)) : NULL;
 }
 
-void eg_grpc_answer_drop(struct eg_grpc_call *call)
+bool eg_grpc_answer_drop(struct eg_grpc_call *call)
 {
 	while (call->count > (call->count && at(call, 0)->sent > 0))
 		drop_oldest(call);
+	return call->count == 0;
 }
 
 void eg_grpc_answer_end(struct eg_grpc_call *call, enum eg_grpc_status status, const char *text)

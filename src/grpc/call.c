@@ -100,10 +100,12 @@ void eg_grpc_call_expire(struct eg_grpc_call *call, uint64_t now_ns)
 		eg_grpc_conn_kill(call->conn);
 	} else if (call->stage == EG_GRPC_HEAD || call->stage == EG_GRPC_ENDED) {
 		reset(call, NGHTTP2_CANCEL, now_ns);
+	} else if (!eg_grpc_answer_drop(call)) {
+		/* Half a message is out, and the other half may never go. */
+		reset(call, NGHTTP2_CANCEL, now_ns);
 	} else {
 		bool late = call->deadline_ns > now_ns;
 
-		eg_grpc_answer_drop(call);
 		call->deadline_ns = UINT64_MAX;
 		eg_grpc_call_end(call, EG_GRPC_DEADLINE_EXCEEDED,
 				 late ? "the request took too long to arrive" :

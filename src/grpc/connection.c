@@ -62,12 +62,6 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
 {
 	struct eg_grpc_conn *c = arg;
 
-	if (hd->type == NGHTTP2_CONTINUATION) {
-		if (++c->continuations > EG_GRPC_CONTINUATIONS)
-			return is_over(c);
-	} else {
-		c->continuations = 0;
-	}
 	if (hd->type == NGHTTP2_RST_STREAM &&
 	    !eg_grpc_take_token(&c->resets, EG_GRPC_RESETS_BURST, EG_GRPC_RESETS_PER_S))
 		return is_over(c);
@@ -174,6 +168,7 @@ static int on_invalid(nghttp2_session *session, const nghttp2_frame *frame, int 
 	struct eg_grpc_conn *c = arg;
 
 	c->grpc->stats.protocol_errors++;
+	c->faulty = true;
 	return 0;
 }
 
@@ -387,11 +382,15 @@ static void receive(struct eg_grpc_conn *c)
 		eg_grpc_conn_kill(c);
 		return;
 	}
+	if (c->lingering) {
+		c->discarded += (size_t)n;
+		if (c->discarded > EG_GRPC_DISCARD_MAX)
+			eg_grpc_conn_kill(c);
+	}
 	if (c->lingering || c->doom)
 		return;
 	used = nghttp2_session_mem_recv(c->session, g->input, (size_t)n);
 	if (used < 0) {
-		g->stats.protocol_errors++;
 		eg_grpc_conn_doom(c, used == NGHTTP2_ERR_NOMEM	 ? NGHTTP2_INTERNAL_ERROR :
 				     used == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM :
 								   NGHTTP2_PROTOCOL_ERROR);
@@ -510,6 +509,9 @@ static bool write_frames(struct eg_grpc_conn *c)
 static void linger(struct eg_grpc_conn *c)
 {
 	c->lingering = true;
+	/* Not at our wish: he did something wrong, or too much. */
+	if ((c->doom || !c->goaway) && !c->faulty)
+		c->grpc->stats.protocol_errors++;
 	while (c->calls)
 		eg_grpc_call_free(c->calls);
 	c->deadline_ns = eg_grpc_now_ns() + EG_GRPC_LINGER_NS;

@@ -50,14 +50,15 @@
  * What a client may send that costs us something and him nothing. Resets: his, and ours that he provoked
  * (CVE-2023-44487, CVE-2025-8671). Control: every frame that is neither HEADERS nor DATA with content;
  * each DATA frame and call of ours earns some, because an honest client answers those by WINDOW_UPDATE
- * and, measuring the bandwidth, by PING. Whoever is over is told ENHANCE_YOUR_CALM and closed.
+ * and, measuring the bandwidth, by PING. Whoever is over is told ENHANCE_YOUR_CALM and closed. nghttp2
+ * itself counts CONTINUATION (CVE-2024-28182); frames of unknown types cost nothing but their reading.
  */
 #define EG_GRPC_RESETS_BURST	 256
 #define EG_GRPC_RESETS_PER_S	 32
 #define EG_GRPC_CONTROL_BURST	 1000
 #define EG_GRPC_CONTROL_PER_S	 100
 #define EG_GRPC_CONTROL_PER_DATA 4
-#define EG_GRPC_CONTINUATIONS	 8 /* of one header block */
+#define EG_GRPC_DISCARD_MAX	 (256u << 10) /* bytes that are read while a connection lingers */
 
 /* What an event of our epoll set is about: the first member of each kind. */
 enum eg_grpc_watch { EG_GRPC_LISTENER, EG_GRPC_CONN };
@@ -88,14 +89,14 @@ struct eg_grpc_conn {
 	bool goaway;	      /* said: no new calls */
 	bool lingering;	      /* our side is closed */
 	bool dead;	      /* to be taken apart */
+	bool faulty;	      /* was counted as an error of the protocol */
 	bool blocked;	      /* the socket takes no more */
 	uint32_t doom;	      /* an error code of HTTP/2 with which it has to end; 0 none */
 	uint64_t deadline_ns; /* UINT64_MAX none */
 	nghttp2_session *session;
 	struct eg_grpc_session *tls;
 	struct eg_grpc_bucket resets, control;
-	unsigned continuations;
-	size_t request_bytes, queue_bytes;
+	size_t request_bytes, queue_bytes, discarded;
 	struct eg_grpc_call *calls;
 	unsigned n_calls;
 	uint8_t *pending; /* what the socket did not take; allocated at the first need */
@@ -138,9 +139,10 @@ struct eg_grpc_call {
 	struct eg_strbuf request;
 
 	/* Of the answer. */
-	bool answered; /* response headers were handed to nghttp2 */
-	bool deferred; /* nghttp2 waits for us */
-	bool identity; /* the client is to be told what encoding we take */
+	bool answered;	/* response headers were handed to nghttp2 */
+	bool deferred;	/* nghttp2 waits for us */
+	bool concluded; /* and trailers */
+	bool identity;	/* the client is to be told what encoding we take */
 	uint16_t status;
 	char *text;		       /* encoded; NULL none */
 	struct eg_grpc_message *queue; /* a ring that begins at head */
@@ -210,8 +212,8 @@ void eg_grpc_call_expire(struct eg_grpc_call *call, uint64_t now_ns);
 void eg_grpc_answer_http(struct eg_grpc_call *call, const char *status, const char *allow);
 /* The trailers, after what is queued. */
 void eg_grpc_answer_end(struct eg_grpc_call *call, enum eg_grpc_status status, const char *text);
-/* Forgets what has not begun to leave. */
-void eg_grpc_answer_drop(struct eg_grpc_call *call);
+/* Forgets what has not begun to leave; false: a message has, and must be gone on with. */
+bool eg_grpc_answer_drop(struct eg_grpc_call *call);
 void eg_grpc_answer_free(struct eg_grpc_call *call);
 
 #endif
