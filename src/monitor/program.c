@@ -108,7 +108,7 @@ static int open_server(struct program *p)
 	struct eg_strbuf why = EG_STRBUF_INIT(1024);
 	char listen[NI_MAXHOST + 16];
 	struct eg_grpc_config cfg = {.listen = listen};
-	int r = eg_service_new(NULL, NULL, &p->service);
+	int r = eg_service_new(&(struct eg_service_config){0}, &p->service);
 
 	if (r < 0)
 		return r;
@@ -149,7 +149,7 @@ static void take_readings(struct program *p)
 		eg_service_set_health(p->service, st.healthy, st.platform);
 	p->known = st.known;
 	while ((n = eg_sampler_take(p->sampler, bytes)) > 0)
-		eg_service_publish(p->service, bytes, n);
+		eg_service_publish(p->service, EG_SERVICE_FINE, bytes, n);
 }
 
 static void wait_a_while(struct program *p, uint64_t at_most_ns)

@@ -18,17 +18,14 @@
 #include <time.h>
 
 #include "core/meter.h"
-#include "host/stats.h"
 #include "monitor/telemetry.h"
 
 #define DETAILS_MS	 500
 #define DETAILS_WAIT_MS	 1000 /* for the first of them */
 #define ATTRIBUTES_MAX	 2048
 #define WARM_UP_NS	 (20 * EG_NSEC_PER_MSEC) /* between the first two samples: power needs two */
-#define MEMORY_NS	 (50 * EG_NSEC_PER_MSEC) /* how often proc/meminfo is read */
 #define READ_DEADLINE_NS (100 * EG_NSEC_PER_MSEC)
 #define BACKOFF_MAX_NS	 (10 * EG_NSEC_PER_SEC)
-#define MEMINFO_MAX	 4096
 #define SUBJECT		 "monitor"
 
 struct list {
@@ -49,8 +46,7 @@ struct eg_sampler {
 	struct eg_meter *meter;
 	struct eg_view *view;
 	struct eg_telemetry *telemetry;
-	int meminfo_fd;
-	uint64_t memory_bytes, memory_ns;
+	struct eg_memory memory;
 	bool left_behind;
 
 	pthread_mutex_t lock; /* of all below */
@@ -215,24 +211,6 @@ static bool sleep_until(struct eg_sampler *s, uint64_t t_ns)
 	return false;
 }
 
-static uint64_t memory_used(struct eg_sampler *s, uint64_t now_ns)
-{
-	struct eg_host_facts facts;
-	char text[MEMINFO_MAX];
-	ssize_t n;
-
-	if (s->memory_ns && now_ns < s->memory_ns + MEMORY_NS)
-		return s->memory_bytes;
-	s->memory_ns = now_ns;
-	s->memory_bytes = UINT64_MAX;
-	n = s->meminfo_fd < 0 ? -1 : eg_fs_pread(&s->env->fs, s->meminfo_fd, text, sizeof(text), 0);
-	eg_meminfo_parse(text, n > 0 ? (size_t)n : 0, &facts);
-	if (facts.memory_total_bytes != UINT64_MAX &&
-	    facts.memory_available_bytes <= facts.memory_total_bytes)
-		s->memory_bytes = facts.memory_total_bytes - facts.memory_available_bytes;
-	return s->memory_bytes;
-}
-
 static void make_reading(struct eg_sampler *s)
 {
 	struct eg_telemetry_reading r;
@@ -241,7 +219,8 @@ static void make_reading(struct eg_sampler *s)
 	eg_view_take(s->view, s->meter);
 	now = eg_clock_ns(&s->env->clock);
 	unix_ns = eg_clock_unix_ns(&s->env->clock);
-	eg_telemetry_read(s->telemetry, s->view, now, unix_ns, memory_used(s, now), &r);
+	eg_telemetry_read(s->telemetry, s->view, now, unix_ns, eg_memory_used(&s->memory, now),
+			  &r);
 	queue_reading(s, &r);
 }
 
@@ -387,7 +366,7 @@ static void close_sensors(struct eg_sampler *s)
 	eg_telemetry_free(s->telemetry);
 	eg_view_free(s->view);
 	s->left_behind = eg_meter_close(s->meter) != NULL;
-	eg_fs_close(&s->env->fs, s->meminfo_fd);
+	eg_memory_close(&s->memory);
 }
 
 static void *sampler(void *arg)
@@ -395,7 +374,7 @@ static void *sampler(void *arg)
 	struct eg_sampler *s = arg;
 
 	prctl(PR_SET_TIMERSLACK, 1UL);
-	s->meminfo_fd = eg_fs_open(&s->env->fs, "proc/meminfo");
+	eg_memory_open(&s->memory, s->env);
 	if (open_meter(s) == 0 && detect(s) == 0) {
 		make_reading(s);
 		sample_on(s);
@@ -418,7 +397,6 @@ int eg_sampler_start(const struct eg_monitor_start *start, const struct eg_env *
 	s->start = start;
 	s->env = env;
 	s->steered = steered;
-	s->meminfo_fd = -1;
 	s->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pthread_mutex_init(&s->lock, NULL);

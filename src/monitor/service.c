@@ -15,29 +15,29 @@
 
 struct stream {
 	struct stream *next, **link;
-	struct eg_service *service;
 	struct eg_grpc_call *call;
+	enum eg_service_sight sight;
 };
 
 struct eg_service {
-	void (*on_streams)(void *arg, size_t n);
-	void *arg;
+	struct eg_service_config cfg;
 	bool healthy;
 	const char *platform;
 	struct stream *first;
-	size_t n;
-	size_t len; /* of the newest reading; 0 none */
-	uint8_t newest[EG_READING_BYTES_MAX];
+	struct {
+		size_t n;   /* streams */
+		size_t len; /* of the newest reading; 0 none */
+		uint8_t newest[EG_READING_BYTES_MAX];
+	} of[EG_SERVICE_SIGHTS];
 };
 
-int eg_service_new(void (*streams)(void *arg, size_t n), void *arg, struct eg_service **ret)
+int eg_service_new(const struct eg_service_config *cfg, struct eg_service **ret)
 {
 	struct eg_service *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return -ENOMEM;
-	s->on_streams = streams;
-	s->arg = arg;
+	s->cfg = *cfg;
 	s->platform = "null";
 	*ret = s;
 	return 0;
@@ -61,9 +61,9 @@ void eg_service_set_health(struct eg_service *s, bool healthy, const char *platf
 	s->platform = platform;
 }
 
-size_t eg_service_streams(const struct eg_service *s)
+size_t eg_service_streams(const struct eg_service *s, enum eg_service_sight sight)
 {
-	return s->n;
+	return s->of[sight].n;
 }
 
 static void health(void *arg, struct eg_grpc_call *call, const void *request, size_t len)
@@ -82,29 +82,44 @@ static void health(void *arg, struct eg_grpc_call *call, const void *request, si
 
 static void count_changed(struct eg_service *s)
 {
-	if (s->on_streams)
-		s->on_streams(s->arg, s->n);
+	if (s->cfg.streams)
+		s->cfg.streams(s->cfg.arg);
 }
 
 static void begin_stream(void *arg, struct eg_grpc_call *call, const void *request, size_t len)
 {
 	struct eg_service *s = arg;
-	struct stream *st = s->n < STREAMS_MAX ? calloc(1, sizeof(*st)) : NULL;
+	const struct eg_grpc_peer *peer = eg_grpc_peer(call);
+	enum eg_service_sight sight = s->cfg.sight ? s->cfg.sight(s->cfg.arg, peer) :
+						     EG_SERVICE_FINE;
+	size_t open = s->of[EG_SERVICE_FINE].n + s->of[EG_SERVICE_COARSE].n;
+	struct stream *st;
 
+	if (sight == EG_SERVICE_NONE) {
+		eg_grpc_finish(call,
+			       peer->authenticated ? EG_GRPC_PERMISSION_DENIED :
+						     EG_GRPC_UNAUTHENTICATED,
+			       "the administrator decides in [access] of the configuration");
+		return;
+	}
+	st = open < STREAMS_MAX ? calloc(1, sizeof(*st)) : NULL;
 	if (!st) {
 		eg_grpc_finish(call, EG_GRPC_RESOURCE_EXHAUSTED, "too many streams");
 		return;
 	}
-	*st = (struct stream){.next = s->first, .link = &s->first, .service = s, .call = call};
+	*st = (struct stream){.next = s->first,
+			      .link = &s->first,
+			      .call = call,
+			      .sight = sight};
 	if (s->first)
 		s->first->link = &st->next;
 	s->first = st;
-	s->n++;
+	s->of[sight].n++;
 	eg_grpc_set_data(call, st);
-	eg_log(EG_LOG_DEBUG, LOG, "%s streams", eg_grpc_peer(call)->address);
+	eg_log(EG_LOG_DEBUG, LOG, "%s streams", peer->address);
 	count_changed(s);
-	if (s->len)
-		eg_grpc_send(call, s->newest, s->len);
+	if (s->of[sight].len)
+		eg_grpc_send(call, s->of[sight].newest, s->of[sight].len);
 }
 
 static void end_stream(void *arg, struct eg_grpc_call *call)
@@ -121,8 +136,8 @@ static void end_stream(void *arg, struct eg_grpc_call *call)
 	*st->link = st->next;
 	if (st->next)
 		st->next->link = st->link;
+	s->of[st->sight].n--;
 	free(st);
-	s->n--;
 	count_changed(s);
 }
 
@@ -136,21 +151,23 @@ void eg_service_methods(struct eg_service *s, struct eg_grpc_method ret[EG_SERVI
 					 .arg = s};
 }
 
-void eg_service_publish(struct eg_service *s, const uint8_t *message, size_t len)
+void eg_service_publish(struct eg_service *s, enum eg_service_sight sight, const uint8_t *message,
+			size_t len)
 {
 	struct stream *next;
 
-	if (len > sizeof(s->newest))
+	if (len > sizeof(s->of[sight].newest))
 		return;
-	memcpy(s->newest, message, len);
-	s->len = len;
+	memcpy(s->of[sight].newest, message, len);
+	s->of[sight].len = len;
 	for (struct stream *st = s->first; st; st = next) {
 		next = st->next; /* a send may end its call, and so the entry */
-		eg_grpc_send(st->call, message, len);
+		if (st->sight == sight)
+			eg_grpc_send(st->call, message, len);
 	}
 }
 
-void eg_service_forget(struct eg_service *s)
+void eg_service_forget(struct eg_service *s, enum eg_service_sight sight)
 {
-	s->len = 0;
+	s->of[sight].len = 0;
 }

@@ -13,8 +13,11 @@
 #include "base/parse.h"
 #include "host/cpu.h"
 #include "host/machine.h"
+#include "host/stats.h"
 
 #define OS_RELEASE_MAX 8192
+#define MEMINFO_MAX    4096
+#define MEMORY_NS      (50 * EG_NSEC_PER_MSEC)
 #define CGROUP_DEPTH   32 /* levels looked at for a quota */
 
 void eg_os_release_value(const char *text, const char *key, char *ret, size_t cap)
@@ -173,4 +176,34 @@ void eg_sysinfo_read(const struct eg_env *env, struct eg_sysinfo *ret)
 		(void)eg_copy(ret->host, sizeof(ret->host), u.nodename);
 	(void)eg_copy(ret->cpu_brand, sizeof(ret->cpu_brand), cpu.model_name);
 	ret->cpu_count = usable_cpus(env, have_cpu ? cpu.threads : 0);
+}
+
+void eg_memory_open(struct eg_memory *m, const struct eg_env *env)
+{
+	*m = (struct eg_memory){.env = env, .fd = eg_fs_open(&env->fs, "proc/meminfo")};
+}
+
+void eg_memory_close(struct eg_memory *m)
+{
+	if (m->env)
+		eg_fs_close(&m->env->fs, m->fd);
+	*m = (struct eg_memory){.fd = -1};
+}
+
+uint64_t eg_memory_used(struct eg_memory *m, uint64_t now_ns)
+{
+	struct eg_host_facts facts;
+	char text[MEMINFO_MAX];
+	ssize_t n;
+
+	if (m->read_ns && now_ns < m->read_ns + MEMORY_NS)
+		return m->bytes;
+	m->read_ns = now_ns;
+	m->bytes = UINT64_MAX;
+	n = m->fd < 0 ? -1 : eg_fs_pread(&m->env->fs, m->fd, text, sizeof(text), 0);
+	eg_meminfo_parse(text, n > 0 ? (size_t)n : 0, &facts);
+	if (facts.memory_total_bytes != UINT64_MAX &&
+	    facts.memory_available_bytes <= facts.memory_total_bytes)
+		m->bytes = facts.memory_total_bytes - facts.memory_available_bytes;
+	return m->bytes;
 }

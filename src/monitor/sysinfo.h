@@ -12,6 +12,17 @@ struct eg_sysinfo {
 	uint32_t cpu_count; /* logical CPUs that this process may use; 0 unknown */
 };
 
+/* System memory in use, from a descriptor that is kept; read anew every 50 ms at most. */
+struct eg_memory {
+	const struct eg_env *env;
+	int fd; /* of proc/meminfo; -1 none */
+	uint64_t bytes, read_ns;
+};
+void eg_memory_open(struct eg_memory *m, const struct eg_env *env);
+void eg_memory_close(struct eg_memory *m);
+/* MemTotal - MemAvailable; UINT64_MAX unknown. */
+uint64_t eg_memory_used(struct eg_memory *m, uint64_t now_ns);
+
 /* Never fails: what cannot be read stays unknown. */
 void eg_sysinfo_read(const struct eg_env *env, struct eg_sysinfo *ret);
 
