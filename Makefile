@@ -7,9 +7,10 @@ B := sh tools/build.sh
 PYTHON ?= python3
 SANITIZE := -Dtests=enabled -Db_sanitize=address,undefined -Db_lundef=false -Dwerror=true
 
-all: ## build/ergon and build/libergon.so
+all: ## build/ergon, build/energy-monitor and build/libergon.so
 	@$(B) "$(CURDIR)/build" all
 	@ln -sfn src/cli/ergon build/ergon
+	@if [ -x build/src/cli/energy-monitor ]; then ln -sfn src/cli/energy-monitor build/energy-monitor; fi
 	@cd build && for f in src/lib/libergon.so*; do case $$f in *.p) ;; *) ln -sfn "$$f" .;; esac; done
 	@cd build && for f in meson-private/libergon*.pc; do ln -sfn "$$f" .; done
 	@echo build/ergon build/libergon.so
@@ -56,6 +57,12 @@ install: ## into PREFIX (/usr/local), below DESTDIR if that is set
 	@$(B) "$(CURDIR)/build-install" all -Dtests=disabled --prefix="$(PREFIX)"
 	@DESTDIR="$(DESTDIR)" meson install -C build-install --no-rebuild
 
+install-ipw: ## energy-monitor into the Python package ipw, whose folder is IPW
+	@test -n "$(IPW)" || sh tools/install-ipw.sh
+	@sh tools/deps grpc
+	@$(B) "$(CURDIR)/build" src/cli/energy-monitor
+	@sh tools/install-ipw.sh build/src/cli/energy-monitor "$(IPW)"
+
 deb: ## Debian packages, in build-deb
 	@sh tools/deb.sh
 
@@ -63,4 +70,4 @@ clean: ## every build directory
 	rm -rf build-deb build build.log build.lock build-check build-dev build-install build-install.log \
 		build-install.lock
 
-.PHONY: all help agent check dev tsan lint format soak bench fuzz install deb clean
+.PHONY: all help agent check dev tsan lint format soak bench fuzz install install-ipw deb clean

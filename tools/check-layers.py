@@ -28,8 +28,11 @@ MAY = {
     "drivers": {"base", "core", "host"},
     "sim": {"base", "core"},
     "export": {"base", "core", "host", "codec", "workload", "store"},
+    "grpc": {"base", "core", "codec", "export"},
     "lib": {"base", "core", "host", "codec", "drivers", "ergon"},
-    "agent": {"base", "core", "host", "codec", "drivers", "workload", "store", "export", "ergon"},
+    "agent": {"base", "core", "host", "codec", "drivers", "workload", "store", "export",
+              "grpc", "monitor", "ergon"},
+    "monitor": {"base", "core", "host", "codec", "drivers", "grpc"},
 }
 MAY["tui"] = MAY["agent"]
 MAY["cli"] = MAY["agent"] | {"agent"}

@@ -19,12 +19,14 @@
 #define EG_CONFIG_FLAGS_MAX 128 /* options that are keys of the configuration */
 
 /* Exit statuses, stable. X(number, text) */
-#define EG_EXITS(X)                                                                     \
+#define EG_EXITS_COMMON(X)                                                              \
 	X("0", "All went well.")                                                        \
 	X("1", "Something failed: a file could not be written, nothing could be read.") \
-	X("2", "The command line is wrong: unknown verb or option, bad number.")        \
-	X("126", "run: the command was found but could not be started.")                \
-	X("127", "run: the command was not found.")                                     \
+	X("2", "The command line is wrong: unknown verb or option, bad number.")
+#define EG_EXITS(X)                                                      \
+	EG_EXITS_COMMON(X)                                               \
+	X("126", "run: the command was found but could not be started.") \
+	X("127", "run: the command was not found.")                      \
 	X("128+N", "run: the command was ended by signal N.")
 
 enum { EG_EXIT_OK = 0, EG_EXIT_FAILURE = 1, EG_EXIT_USAGE = 2 };
@@ -69,6 +71,10 @@ struct eg_args {
 	const char *config;
 	bool force;
 	const char *state; /* of the ledger that is looked at */
+	/* of energy-monitor */
+	const char *bind_address, *port, *gpus, *log_level;
+	uint64_t collection_interval_ms; /* 0: not given */
+	bool cpu_as_primary;
 	struct eg_config_flag config_flag[EG_CONFIG_FLAGS_MAX];
 	size_t n_config_flags;
 	char **words; /* of a verb in the agent's program: all words after the verb, as given; owned */
@@ -92,7 +98,11 @@ struct eg_cli_verb {
 	bool takes_command; /* options end at the first word that is none */
 	int max_rest;	    /* words allowed that are no options */
 	bool hidden;
+	bool program; /* no verb of ergon: a program of that name */
 };
+
+/* The program energy-monitor, as a row like a verb's. */
+extern const struct eg_cli_verb eg_cli_monitor;
 
 extern const struct eg_cli_verb eg_cli_verbs[]; /* ends with name NULL */
 const struct eg_cli_verb *eg_cli_find(const char *name);

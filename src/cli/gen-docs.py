@@ -18,6 +18,9 @@ def documents(ergon):
             "completions/_ergon": text("zsh"), "docs/cli.md": text("markdown")}
     for verb in verbs:
         docs[f"man/ergon-{verb}.1"] = text("man", verb)
+    docs["man/energy-monitor.1"] = text("man", "energy-monitor")
+    docs["completions/energy-monitor.bash"] = text("bash", "energy-monitor")
+    docs["completions/_energy-monitor"] = text("zsh", "energy-monitor")
     docs["docs/metrics.md"] = text("metrics")
     docs["docs/config.md"] = text("config")
     docs["man/ergon.toml.5"] = text("man-config")

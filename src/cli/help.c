@@ -61,11 +61,15 @@ static void put_option(struct eg_strbuf *out, const struct eg_cli_option *o)
 	wrap(out, o->help, 27, 27);
 }
 
-static void put_exits(struct eg_strbuf *out)
+static void put_exits(struct eg_strbuf *out, const struct eg_cli_verb *verb)
 {
 	eg_strbuf_puts(out, "\nExit status:\n");
 #define X(number, text) eg_strbuf_printf(out, "  %-6s %s\n", number, text);
-	EG_EXITS(X)
+	if (verb != NULL && verb->program) {
+		EG_EXITS_COMMON(X)
+	} else {
+		EG_EXITS(X)
+	}
 #undef X
 }
 
@@ -73,8 +77,8 @@ void eg_help_verb(struct eg_strbuf *out, const struct eg_cli_verb *verb)
 {
 	const struct eg_cli_option *o = NULL;
 
-	eg_strbuf_printf(out, "Usage: ergon %s%s%s\n\n", verb->name, verb->usage[0] ? " " : "",
-			 verb->usage);
+	eg_strbuf_printf(out, "Usage: %s%s%s%s\n\n", verb->program ? "" : "ergon ", verb->name,
+			 verb->usage[0] ? " " : "", verb->usage);
 	wrap(out, verb->about, 0, 0);
 	eg_strbuf_puts(out, "\nOptions:\n");
 	while ((o = eg_cli_next(verb, o)) != NULL)
@@ -88,7 +92,7 @@ void eg_help_verb(struct eg_strbuf *out, const struct eg_cli_verb *verb)
 		eg_strbuf_printf(out, "  %.*s\n      %.*s\n", (int)n, p, (int)m, p + n + 1);
 		p += n + m + 2;
 	}
-	put_exits(out);
+	put_exits(out, verb);
 }
 
 void eg_help_overview(struct eg_strbuf *out)
@@ -102,7 +106,7 @@ void eg_help_overview(struct eg_strbuf *out)
 	eg_strbuf_puts(out,
 		       "\n`ergon VERB --help` shows the options of a verb, `ergon sensors` what "
 		       "can be\nmeasured here.\n");
-	put_exits(out);
+	put_exits(out, NULL);
 }
 
 void eg_help_drivers(struct eg_strbuf *out)

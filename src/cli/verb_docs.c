@@ -108,14 +108,18 @@ static void man_option(struct eg_strbuf *out, const struct eg_cli_option *o)
 	eg_strbuf_putc(out, '\n');
 }
 
-static void man_exits(struct eg_strbuf *out)
+static void man_exits(struct eg_strbuf *out, const struct eg_cli_verb *self)
 {
 	eg_strbuf_puts(out, ".SH EXIT STATUS\n");
 #define X(number, text)                                   \
 	eg_strbuf_puts(out, ".TP\n\\fB" number "\\fR\n"); \
 	eg_docs_roff(out, text);                          \
 	eg_strbuf_putc(out, '\n');
-	EG_EXITS(X)
+	if (self != NULL && self->program) {
+		EG_EXITS_COMMON(X)
+	} else {
+		EG_EXITS(X)
+	}
 #undef X
 }
 
@@ -137,9 +141,12 @@ static void man_verb(struct eg_strbuf *out, const struct eg_cli_verb *v)
 	const struct eg_cli_option *o = NULL;
 	char title[64];
 
-	snprintf(title, sizeof(title), "ergon-%s", v->name);
+	snprintf(title, sizeof(title), "%s%s", v->program ? "" : "ergon-", v->name);
 	man_head(out, title, title, v->summary);
-	eg_strbuf_printf(out, ".SH SYNOPSIS\n\\fBergon %s\\fR%s", v->name, v->usage[0] ? " " : "");
+	eg_strbuf_puts(out, ".SH SYNOPSIS\n\\fB");
+	eg_docs_roff(out, v->program ? "" : "ergon ");
+	eg_docs_roff(out, v->name);
+	eg_strbuf_printf(out, "\\fR%s", v->usage[0] ? " " : "");
 	eg_docs_roff(out, v->usage);
 	eg_strbuf_puts(out, "\n.SH DESCRIPTION\n");
 	roff_paragraphs(out, v->about);
@@ -147,7 +154,7 @@ static void man_verb(struct eg_strbuf *out, const struct eg_cli_verb *v)
 	while ((o = eg_cli_next(v, o)) != NULL)
 		if (!o->hidden)
 			man_option(out, o);
-	man_exits(out);
+	man_exits(out, v);
 	if (v->examples != NULL)
 		eg_strbuf_puts(out, ".SH EXAMPLES\n");
 	for (const char *p = v->examples; p && *p;) {
@@ -177,7 +184,7 @@ static void man_program(struct eg_strbuf *out)
 		eg_docs_roff(out, v->summary);
 		eg_strbuf_putc(out, '\n');
 	}
-	man_exits(out);
+	man_exits(out, NULL);
 	eg_strbuf_puts(out,
 		       ".SH ENVIRONMENT\n.TP\n\\fBNO_COLOR\\fR\nIf set and not empty, no colour "
 		       "is used on a terminal.\n");
@@ -321,6 +328,34 @@ static void zsh_option(struct eg_strbuf *out, const struct eg_cli_option *o)
 	eg_strbuf_puts(out, "' \\\n");
 }
 
+/* The same for a program without verbs. */
+static void bash_program(struct eg_strbuf *out, const struct eg_cli_verb *v)
+{
+	eg_strbuf_printf(out,
+			 "# Completion of %s for bash; written by `ergon docs bash %s`.\n"
+			 "_energy_monitor()\n{\n"
+			 "\tlocal cur=${COMP_WORDS[COMP_CWORD]}\n"
+			 "\tmapfile -t COMPREPLY < <(compgen -W '",
+			 v->name, v->name);
+	bash_words(out, v);
+	eg_strbuf_printf(out, "' -- \"$cur\")\n}\ncomplete -F _energy_monitor %s\n", v->name);
+}
+
+static void zsh_program(struct eg_strbuf *out, const struct eg_cli_verb *v)
+{
+	const struct eg_cli_option *o = NULL;
+
+	eg_strbuf_printf(
+		out,
+		"#compdef %s\n# Completion of %s for zsh; written by `ergon docs zsh %s`.\n"
+		"_arguments -s -S \\\n",
+		v->name, v->name, v->name);
+	while ((o = eg_cli_next(v, o)) != NULL)
+		if (!o->hidden)
+			zsh_option(out, o);
+	eg_strbuf_puts(out, "\t\t\t&& return\n");
+}
+
 static void zsh_verbs(struct eg_strbuf *out)
 {
 	eg_strbuf_puts(out, "\t\t\t'1:verb:(");
@@ -381,8 +416,10 @@ static void md_verb(struct eg_strbuf *out, const struct eg_cli_verb *v)
 {
 	const struct eg_cli_option *o = NULL;
 
-	eg_strbuf_printf(out, "\n## ergon %s\n\n", v->name);
-	eg_strbuf_printf(out, "    ergon %s%s%s\n\n%s\n\n| option | what it does |\n|---|---|\n",
+	const char *ergon = v->program ? "" : "ergon ";
+
+	eg_strbuf_printf(out, "\n## %s%s\n\n", ergon, v->name);
+	eg_strbuf_printf(out, "    %s%s%s%s\n\n%s\n\n| option | what it does |\n|---|---|\n", ergon,
 			 v->name, v->usage[0] ? " " : "", v->usage, v->about);
 	while ((o = eg_cli_next(v, o)) != NULL) {
 		if (o->hidden)
@@ -423,21 +460,28 @@ static void markdown(struct eg_strbuf *out)
 	for (const struct eg_cli_verb *v = eg_cli_verbs; v->name; v++)
 		if (!v->hidden)
 			md_verb(out, v);
+	md_verb(out, &eg_cli_monitor);
 }
 
 int eg_verb_docs(struct eg_args *args)
 {
 	struct eg_strbuf out = EG_STRBUF_INIT(TEXT_MAX);
 	const char *what = args->n_rest > 0 ? args->rest[0] : "";
-	const struct eg_cli_verb *v = args->n_rest > 1 ? eg_cli_find(args->rest[1]) : NULL;
+	const char *name = args->n_rest > 1 ? args->rest[1] : "";
+	bool program = strcmp(name, eg_cli_monitor.name) == 0;
+	const struct eg_cli_verb *v = program ? &eg_cli_monitor : eg_cli_find(name);
 	int code;
 
 	if (strcmp(what, "man") == 0 && args->n_rest == 1)
 		man_program(&out);
 	else if (strcmp(what, "man") == 0 && v != NULL)
 		man_verb(&out, v);
+	else if (strcmp(what, "bash") == 0 && program)
+		bash_program(&out, v);
 	else if (strcmp(what, "bash") == 0)
 		bash(&out);
+	else if (strcmp(what, "zsh") == 0 && program)
+		zsh_program(&out, v);
 	else if (strcmp(what, "zsh") == 0)
 		zsh(&out);
 	else if (strcmp(what, "markdown") == 0)

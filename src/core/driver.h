@@ -103,6 +103,11 @@ struct eg_driver {
 	 * be NULL. Windows compare it at their ends (thermal drift).
 	 */
 	int (*temperature)(const struct eg_instance *inst, size_t channel, double *ret_celsius);
+	/*
+	 * Power in microwatts that a device's own sensor showed at the last read, for a channel that is
+	 * a counter; -ENODATA unknown. May be NULL. It is shown, never integrated.
+	 */
+	int (*power)(const struct eg_instance *inst, size_t channel, uint64_t *ret_uw);
 	void (*close)(struct eg_instance *inst); /* takes NULL */
 };
 

@@ -153,10 +153,13 @@ static int adopt(struct eg_meter *m, struct opening *o, unsigned rank)
 	s->track = calloc(s->n + 1, sizeof(*s->track));
 	s->flags = calloc(s->n + 1, sizeof(*s->flags));
 	s->celsius = calloc(s->n + 1, sizeof(*s->celsius));
-	if (!s->track || !s->flags || !s->celsius)
+	s->sensor_uw = calloc(s->n + 1, sizeof(*s->sensor_uw));
+	if (!s->track || !s->flags || !s->celsius || !s->sensor_uw)
 		return -ENOMEM;
-	for (size_t i = 0; i < s->n; i++)
+	for (size_t i = 0; i < s->n; i++) {
 		s->celsius[i] = NAN;
+		s->sensor_uw[i] = UINT64_MAX;
+	}
 	s->slow = o->drv->blocking_ns > FAST_NS ||
 		  (o->drv->may_block && o->drv->may_block(o->inst));
 	return 0;
@@ -668,6 +671,7 @@ static void free_slot(struct eg_meter *m, struct slot *s)
 	free(s->track);
 	free(s->flags);
 	free(s->celsius);
+	free(s->sensor_uw);
 }
 
 struct eg_meter *eg_meter_close(struct eg_meter *m)
@@ -770,17 +774,20 @@ static void note_state(struct slot *s)
 			s->flags[c] = s->drv->flags(s->inst, c);
 		if (s->drv->temperature && s->drv->temperature(s->inst, c, &s->celsius[c]) < 0)
 			s->celsius[c] = NAN;
+		if (s->drv->power && s->drv->power(s->inst, c, &s->sensor_uw[c]) < 0)
+			s->sensor_uw[c] = UINT64_MAX;
 	}
 }
 
 static void spread_state(struct eg_meter *m, const struct slot *s)
 {
-	if (!s->drv->flags && !s->drv->temperature)
+	if (!s->drv->flags && !s->drv->temperature && !s->drv->power)
 		return;
 	for (size_t c = 0; c < s->n; c++)
 		if (s->track[c] >= 0) {
 			m->track[s->track[c]].flags = s->flags[c];
 			m->track[s->track[c]].celsius = s->celsius[c];
+			m->track[s->track[c]].sensor_uw = s->sensor_uw[c];
 		}
 }
 
@@ -980,7 +987,7 @@ void eg_meter_sample_locked(struct eg_meter *m, bool wait)
 			continue;
 		sink.slot = s;
 		s->drv->read(s->inst, &sink.sink, &m->diags);
-		if (s->drv->flags || s->drv->temperature) {
+		if (s->drv->flags || s->drv->temperature || s->drv->power) {
 			note_state(s);
 			spread_state(m, s);
 		}

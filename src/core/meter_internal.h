@@ -41,6 +41,7 @@ struct slot {
 	size_t n_batch, batch_lost;
 	uint32_t *flags; /* of each channel, after the last read */
 	double *celsius;
+	uint64_t *sensor_uw;
 	struct eg_diags diags;
 };
 

@@ -12,7 +12,8 @@ void eg_track_init(struct eg_track *t, const struct eg_channel *ch, const struct
 			       .rank = rank,
 			       .part_of = -1,
 			       .status = EG_STATUS_NO_DATA,
-			       .celsius = NAN};
+			       .celsius = NAN,
+			       .sensor_uw = UINT64_MAX};
 }
 
 uint64_t eg_track_anchor_ns(const struct eg_channel *ch)

@@ -58,6 +58,8 @@ struct eg_track {
 
 	uint32_t flags; /* EG_FLAG bits the driver reports now */
 	double celsius; /* of the device at the last read; NaN unknown */
+	uint64_t
+		sensor_uw; /* of the device's own power sensor beside its counter; UINT64_MAX unknown */
 };
 
 /* Shortest time over which power is derived from a counter: ten of its steps in time, >= 10 ms. */

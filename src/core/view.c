@@ -64,7 +64,8 @@ static void take_channel(struct eg_view_channel *c, struct eg_meter *m, const st
 				      .resets = t->resets,
 				      .uncertainty_uj = in_window.uncertainty.total_uj,
 				      .flags = t->flags,
-				      .celsius = t->celsius};
+				      .celsius = t->celsius,
+				      .sensor_uw = t->sensor_uw};
 }
 
 /* Which accounts have a channel, and which may be shown. */

@@ -28,6 +28,7 @@ struct eg_view_channel {
 	uint64_t uncertainty_uj; /* half-width of the 95 % interval of uj + est_uj */
 	uint32_t flags;		 /* EG_FLAG bits the driver reports now */
 	double celsius;		 /* NaN unknown */
+	uint64_t sensor_uw; /* of the device's power sensor beside its counter; UINT64_MAX none */
 };
 
 struct eg_view_account {

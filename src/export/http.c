@@ -9,12 +9,14 @@
 #include "export/http_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
 
 #include "core/diag.h"
+#include "export/tcp.h"
 
 #define IDLE_DEFAULT_S 15
 
@@ -282,6 +284,11 @@ static int load_tls(const struct eg_http_config *cfg, struct eg_tls **ret, struc
 		eg_strbuf_puts(why, "TLS needs both a certificate and its key; name the other one");
 		return -EINVAL;
 	}
+	if (MHD_is_feature_supported(MHD_FEATURE_TLS) != MHD_YES) {
+		eg_strbuf_puts(why, "libmicrohttpd was built without TLS; take the TLS options out "
+				    "or install a build with GnuTLS");
+		return -ENOTSUP;
+	}
 	return eg_tls_new(cfg->tls_certificate, cfg->tls_key, cfg->tls_client_ca, ret, why);
 }
 
@@ -295,12 +302,14 @@ static void take_limits(struct eg_http *h, const struct eg_http_config *cfg)
 static int open_listeners(struct eg_http *h, const struct eg_http_config *cfg,
 			  struct eg_strbuf *why)
 {
+	char address[EG_TCP_ADDRESS_MAX] = "";
 	int r = 0;
 
 	if (is_set(cfg->listen)) {
 		h->tcp.tls = h->tls != NULL;
-		h->tcp.fd = eg_listen_tcp(cfg->listen, h->tcp.tls, h->url, why);
+		h->tcp.fd = eg_tcp_listen(cfg->listen, address, why);
 		r = h->tcp.fd < 0 ? h->tcp.fd : start_daemon(h, &h->tcp);
+		snprintf(h->url, sizeof(h->url), "http%s://%s", h->tcp.tls ? "s" : "", address);
 		if (r == 0)
 			r = watch(h, h->tcp.fd, &h->tcp.watch);
 	}

@@ -10,6 +10,7 @@
 
 #include "export/http_digest.h"
 #include "export/http_secret.h"
+#include "export/http_token.h"
 
 struct user {
 	char name[EG_AUTH_NAME_MAX + 1];
@@ -27,8 +28,7 @@ struct eg_auth {
 	bool has_basic, has_bearer;
 	struct user user[EG_AUTH_USERS_MAX];
 	unsigned n_users;
-	struct eg_digest token[EG_AUTH_TOKENS_MAX];
-	unsigned n_tokens;
+	struct eg_tokens *tokens;
 	struct verified cache[EG_AUTH_CACHE];
 	unsigned next; /* of the cache, in turn */
 	uint64_t paid_until_ns;
@@ -65,28 +65,9 @@ static bool is_hash(const char *text)
 	return false;
 }
 
-/* The next line that says something, trimmed, cut out of the text in place. */
-static char *next_line(char **text, unsigned *line)
+static int add_user(void *arg, const char *file, unsigned line, char *s, struct eg_strbuf *why)
 {
-	while (**text) {
-		char *s = *text, *end = s + strcspn(s, "\n");
-
-		*text = *end ? end + 1 : end;
-		*end = '\0';
-		(*line)++;
-		s += strspn(s, " \t");
-		end = s + strlen(s);
-		while (end > s && (end[-1] == ' ' || end[-1] == '\t' || end[-1] == '\r'))
-			*--end = '\0';
-		if (*s && *s != '#')
-			return s;
-	}
-	return NULL;
-}
-
-static int add_user(struct eg_auth *a, const char *file, unsigned line, char *s,
-		    struct eg_strbuf *why)
-{
+	struct eg_auth *a = arg;
 	char *colon = strchr(s, ':');
 	struct user *u;
 
@@ -131,50 +112,6 @@ static int add_user(struct eg_auth *a, const char *file, unsigned line, char *s,
 	return 0;
 }
 
-static int add_token(struct eg_auth *a, const char *file, unsigned line, char *s,
-		     struct eg_strbuf *why)
-{
-	size_t n = strlen(s);
-
-	if (n < 16 || n > EG_AUTH_SECRET_MAX || strpbrk(s, " \t")) {
-		eg_strbuf_printf(why,
-				 "%s:%u: a token is one word of 16 to %u bytes; make one with: "
-				 "openssl rand -hex 32",
-				 file, line, EG_AUTH_SECRET_MAX);
-		return -EINVAL;
-	}
-	if (a->n_tokens == EG_AUTH_TOKENS_MAX) {
-		eg_strbuf_printf(why, "%s: more than %u tokens", file, EG_AUTH_TOKENS_MAX);
-		return -EINVAL;
-	}
-	a->token[a->n_tokens++] = eg_digest_of(&a->key, s, n);
-	return 0;
-}
-
-static int load(struct eg_auth *a, const char *file,
-		int (*add)(struct eg_auth *, const char *, unsigned, char *, struct eg_strbuf *),
-		struct eg_strbuf *why)
-{
-	char *text, *rest, *s;
-	unsigned line = 0, n = 0;
-	size_t len;
-	int r = eg_secret_read(file, true, &text, &len, why);
-
-	if (r < 0)
-		return r;
-	rest = text;
-	while (r == 0 && (s = next_line(&rest, &line))) {
-		r = add(a, file, line, s, why);
-		n++;
-	}
-	if (r == 0 && n == 0) {
-		eg_strbuf_printf(why, "%s holds no credentials; nobody could be let in", file);
-		r = -EINVAL;
-	}
-	eg_secret_free(text, len);
-	return r;
-}
-
 int eg_auth_new(const char *basic_file, const char *token_file, struct eg_auth **ret,
 		struct eg_strbuf *why)
 {
@@ -187,9 +124,9 @@ int eg_auth_new(const char *basic_file, const char *token_file, struct eg_auth *
 	a->has_bearer = token_file && *token_file;
 	r = eg_digest_key_draw(&a->key);
 	if (r == 0 && a->has_basic)
-		r = load(a, basic_file, add_user, why);
+		r = eg_secret_lines(basic_file, add_user, a, why);
 	if (r == 0 && a->has_bearer)
-		r = load(a, token_file, add_token, why);
+		r = eg_tokens_new(token_file, &a->tokens, why);
 	if (r < 0) {
 		eg_auth_free(a);
 		return r;
@@ -204,6 +141,7 @@ struct eg_auth *eg_auth_free(struct eg_auth *a)
 		return NULL;
 	for (unsigned i = 0; i < a->n_users; i++)
 		free(a->user[i].hash);
+	eg_tokens_free(a->tokens);
 	explicit_bzero(a, sizeof(*a));
 	free(a);
 	return NULL;
@@ -314,23 +252,6 @@ out:
 	return result;
 }
 
-static enum eg_auth_result check_token(struct eg_auth *a, const char *token, char *name)
-{
-	size_t n = strlen(token);
-	struct eg_digest digest;
-	bool found = false;
-
-	if (n > EG_AUTH_SECRET_MAX)
-		return EG_AUTH_BAD;
-	digest = eg_digest_of(&a->key, token, n);
-	for (unsigned i = 0; i < a->n_tokens; i++)
-		found |= eg_digest_equal(a->token[i], digest);
-	if (!found)
-		return EG_AUTH_BAD;
-	memcpy(name, EG_AUTH_TOKEN_USER, sizeof(EG_AUTH_TOKEN_USER));
-	return EG_AUTH_OK;
-}
-
 enum eg_auth_result eg_auth_check(struct eg_auth *a, const char *authorization, uint64_t now_ns,
 				  char user[EG_AUTH_NAME_MAX + 1])
 {
@@ -340,9 +261,10 @@ enum eg_auth_result eg_auth_check(struct eg_auth *a, const char *authorization, 
 		return EG_AUTH_NONE;
 	if (a->has_basic && strncasecmp(s, "Basic ", 6) == 0)
 		return check_basic(a, s + 6 + strspn(s + 6, " "), now_ns, user);
-	if (a->has_bearer && strncasecmp(s, "Bearer ", 7) == 0)
-		return check_token(a, s + 7 + strspn(s + 7, " "), user);
-	return EG_AUTH_BAD;
+	if (!a->has_bearer || !eg_tokens_know(a->tokens, s))
+		return EG_AUTH_BAD;
+	memcpy(user, EG_AUTH_TOKEN_USER, sizeof(EG_AUTH_TOKEN_USER));
+	return EG_AUTH_OK;
 }
 
 bool eg_auth_has_basic(const struct eg_auth *a)

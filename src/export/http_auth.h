@@ -17,9 +17,8 @@
 #include "base/strbuf.h"
 
 #define EG_AUTH_USERS_MAX   64
-#define EG_AUTH_TOKENS_MAX  64
 #define EG_AUTH_NAME_MAX    63	    /* bytes of a user's name */
-#define EG_AUTH_SECRET_MAX  255	    /* of a password or token */
+#define EG_AUTH_SECRET_MAX  255	    /* of a password */
 #define EG_AUTH_CACHE	    16	    /* verified credentials that are remembered */
 #define EG_AUTH_TOKEN_USER  "token" /* the user of every token */
 #define EG_AUTH_COST	    10	    /* a check costs so many times its duration */

@@ -101,7 +101,6 @@ struct eg_http {
 
 /* ---- http_listen.c ---- */
 /* Makes, binds and starts to listen; returns the descriptor. why says what is wrong. */
-int eg_listen_tcp(const char *address, bool tls, char url[96], struct eg_strbuf *why) EG_MUST_CHECK;
 int eg_listen_local(const struct eg_http_config *cfg, uint64_t *ret_dev, uint64_t *ret_ino,
 		    struct eg_strbuf *why) EG_MUST_CHECK;
 /* Removes the file if it is still the one of that identity. */

@@ -84,3 +84,47 @@ void eg_secret_free(char *text, size_t len)
 		explicit_bzero(text, len);
 	free(text);
 }
+
+/* The next line that says something, trimmed, cut out of the text in place. */
+static char *next_line(char **text, unsigned *line)
+{
+	while (**text) {
+		char *s = *text, *end = s + strcspn(s, "\n");
+
+		*text = *end ? end + 1 : end;
+		*end = '\0';
+		(*line)++;
+		s += strspn(s, " \t");
+		end = s + strlen(s);
+		while (end > s && (end[-1] == ' ' || end[-1] == '\t' || end[-1] == '\r'))
+			*--end = '\0';
+		if (*s && *s != '#')
+			return s;
+	}
+	return NULL;
+}
+
+int eg_secret_lines(const char *file,
+		    int (*add)(void *arg, const char *file, unsigned line, char *s,
+			       struct eg_strbuf *why),
+		    void *arg, struct eg_strbuf *why)
+{
+	char *text, *rest, *s;
+	unsigned line = 0, n = 0;
+	size_t len;
+	int r = eg_secret_read(file, true, &text, &len, why);
+
+	if (r < 0)
+		return r;
+	rest = text;
+	while (r == 0 && (s = next_line(&rest, &line))) {
+		r = add(arg, file, line, s, why);
+		n++;
+	}
+	if (r == 0 && n == 0) {
+		eg_strbuf_printf(why, "%s holds no credentials; nobody could be let in", file);
+		r = -EINVAL;
+	}
+	eg_secret_free(text, len);
+	return r;
+}

@@ -18,4 +18,13 @@ int eg_secret_read(const char *path, bool secret, char **ret, size_t *ret_len,
 		   struct eg_strbuf *why) EG_MUST_CHECK;
 void eg_secret_free(char *text, size_t len); /* wipes; takes NULL */
 
+/*
+ * Reads a secret file and calls add() for each line that says something (trimmed; '#' begins a comment),
+ * until it fails. A file without such a line is -EINVAL.
+ */
+int eg_secret_lines(const char *file,
+		    int (*add)(void *arg, const char *file, unsigned line, char *s,
+			       struct eg_strbuf *why),
+		    void *arg, struct eg_strbuf *why) EG_MUST_CHECK;
+
 #endif

@@ -3,7 +3,6 @@
 #include "export/http_tls.h"
 
 #include <errno.h>
-#include <microhttpd.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -108,15 +107,9 @@ static int load_ca(struct eg_tls *t, const char *client_ca, struct eg_strbuf *wh
 int eg_tls_new(const char *certificate, const char *key, const char *client_ca, struct eg_tls **ret,
 	       struct eg_strbuf *why)
 {
-	struct eg_tls *t;
+	struct eg_tls *t = calloc(1, sizeof(*t));
 	int r;
 
-	if (MHD_is_feature_supported(MHD_FEATURE_TLS) != MHD_YES) {
-		eg_strbuf_puts(why, "libmicrohttpd was built without TLS; take the TLS options out "
-				    "or install a build with GnuTLS");
-		return -ENOTSUP;
-	}
-	t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
 	if (gnutls_certificate_allocate_credentials(&t->cred) < 0) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The TLS credentials of the server: certificate, key and, where clients must show one of their own,
- * the authority that signed theirs. libmicrohttpd runs the records and handshakes; we give each new
- * session our own credentials, counted, so that a reload changes them while old connections go on.
+ * The TLS credentials of a server: certificate, key and, where clients must show one of their own, the
+ * authority that signed theirs. libmicrohttpd, or src/grpc/tls.c, runs the records and handshakes; we
+ * give each new session our own credentials, counted, so that a reload changes them while old
+ * connections go on.
  */
 #ifndef EG_EXPORT_HTTP_TLS_H
 #define EG_EXPORT_HTTP_TLS_H
@@ -15,7 +16,7 @@
 #define EG_TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 struct eg_tls;
-/* -ENOTSUP: libmicrohttpd or this program was built without TLS. */
+/* -ENOTSUP: this program was built without TLS. */
 int eg_tls_new(const char *certificate, const char *key, const char *client_ca, struct eg_tls **ret,
 	       struct eg_strbuf *why) EG_MUST_CHECK;
 struct eg_tls *eg_tls_ref(struct eg_tls *t);

@@ -34,7 +34,7 @@ def test_the_check_can_fail():
 
 def test_every_page_is_there_and_installed():
     pages = {os.path.basename(p) for p in glob.glob(SOURCE + "/man/*.[15]")}
-    equal(pages, {"ergon.1", "ergon.toml.5"} | {f"ergon-{v}.1" for v in VERBS})
+    equal(pages, {"ergon.1", "ergon.toml.5", "energy-monitor.1"} | {f"ergon-{v}.1" for v in VERBS})
     listed = set(re.findall(r"'([^']+\.[15])'", open(SOURCE + "/man/meson.build").read()))
     equal(listed, pages)
 
@@ -49,11 +49,12 @@ def test_mandoc_finds_nothing():
         contains(re.sub(".\b", "", r.stdout), "EXIT STATUS" if page.endswith("1") else "ERGON_SECTION_KEY")
 
 
-def completed(line):
+def completed(line, program="ergon"):
     """What bash offers for a command line, the last word being completed."""
     words = line.split(" ")
-    script = (f"source {SOURCE}/completions/ergon.bash; COMP_WORDS=({' '.join(words[:-1])} "
-              f"'{words[-1]}'); COMP_CWORD={len(words) - 1}; _ergon; "
+    script = (f"source {SOURCE}/completions/{program}.bash; COMP_WORDS=({' '.join(words[:-1])} "
+              f"'{words[-1]}'); COMP_CWORD={len(words) - 1}; "
+              f"_{program.replace('-', '_')}; "
               "printf '%s\\n' \"${COMPREPLY[@]}\"")
     r = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=SOURCE)
     equal(r.stderr, "", line)
@@ -69,13 +70,15 @@ def test_bash_completion():
     assert "--clock" not in completed("ergon run --")
     for verb in VERBS:
         contains(completed(f"ergon {verb} --h"), "--help")
+    equal(completed("energy-monitor --co", "energy-monitor"), {"--collection-interval-ms"})
 
 
 def test_zsh_completion_parses():
     if not shutil.which("zsh"):
         raise Skip("zsh is not installed")
-    r = subprocess.run(["zsh", "-n", SOURCE + "/completions/_ergon"], capture_output=True, text=True)
-    equal((r.returncode, r.stderr), (0, ""))
+    for name in ("_ergon", "_energy-monitor"):
+        r = subprocess.run(["zsh", "-n", f"{SOURCE}/completions/{name}"], capture_output=True, text=True)
+        equal((r.returncode, r.stderr), (0, ""))
 
 
 def test_json_is_documented():

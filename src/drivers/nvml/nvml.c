@@ -338,9 +338,13 @@ static void refresh_state(struct eg_instance *in, struct eg_nvml_device *d)
 	uint64_t now = eg_clock_ns(&in->env->clock), reasons = 0;
 	uint32_t mode = 1, flags = 0;
 	int32_t celsius = EG_NVML_NO_CELSIUS;
+	uint64_t mw = 0;
+	const char *call;
 
-	if (!d->handle)
+	if (!d->handle) {
 		atomic_store(&d->celsius, EG_NVML_NO_CELSIUS);
+		atomic_store(&d->sensor_uw, UINT64_MAX);
+	}
 	if (!d->handle || (d->state_ns && now - d->state_ns < STATE_EVERY_NS))
 		return;
 	d->state_ns = now;
@@ -357,6 +361,11 @@ static void refresh_state(struct eg_instance *in, struct eg_nvml_device *d)
 	if (eg_nvml_temperature(&in->api, d->handle, &celsius) < 0)
 		celsius = EG_NVML_NO_CELSIUS;
 	atomic_store(&d->celsius, celsius);
+	if (d->way == EG_NVML_COUNTER)
+		atomic_store(&d->sensor_uw,
+			     power_now(&in->api, d->handle, EG_NVML_USAGE, &mw, &call) == NVML_OK ?
+				     mw * 1000 :
+				     UINT64_MAX);
 }
 
 static void nvml_read(struct eg_instance *in, struct eg_sink *sink, struct eg_diags *diags)
@@ -500,6 +509,7 @@ static void add_device(struct eg_instance *in, unsigned index, uint64_t update_n
 	*ch = (struct eg_channel){0};
 	d->index = index;
 	d->handle = NULL;
+	atomic_store(&d->sensor_uw, UINT64_MAX);
 	snprintf(subject, sizeof(subject), "gpu-%u", index);
 	rc = in->api.handle_by_index(index, &d->handle);
 	if (rc == NVML_OK && d->handle) {
@@ -722,6 +732,16 @@ static int nvml_temperature(const struct eg_instance *in, size_t channel, double
 	return 0;
 }
 
+static int nvml_power(const struct eg_instance *in, size_t channel, uint64_t *ret_uw)
+{
+	uint64_t uw = channel < in->n ? atomic_load(&in->dev[channel].sensor_uw) : UINT64_MAX;
+
+	if (uw == UINT64_MAX)
+		return -ENODATA;
+	*ret_uw = uw;
+	return 0;
+}
+
 static const struct eg_option options[] = {
 	{"update_ms", EG_OPTION_U64, "100",
 	 "how often the energy counter or power sensor moves; 10 to 100 ms by model"},
@@ -744,5 +764,6 @@ const struct eg_driver eg_driver_nvml = {
 	.attributes = eg_nvml_attributes,
 	.flags = nvml_flags,
 	.temperature = nvml_temperature,
+	.power = nvml_power,
 	.close = nvml_close,
 };

@@ -33,6 +33,8 @@ struct eg_nvml_device {
 	uint64_t state_ns;	 /* when throttle reasons and temperature were last asked */
 	_Atomic uint32_t flags;	 /* read by flags() from any thread */
 	_Atomic int32_t celsius; /* EG_NVML_NO_CELSIUS: unknown */
+	_Atomic uint64_t
+		sensor_uw; /* of nvmlDeviceGetPowerUsage beside the counter; UINT64_MAX none */
 };
 
 struct eg_instance {
