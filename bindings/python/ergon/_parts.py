@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of the machine by the numbers that other tools call them: CPU packages 0, 1, ... and GPUs as a framework
-counts them, after CUDA_VISIBLE_DEVICES or HIP_VISIBLE_DEVICES. What is only estimated is no part here: the
-tools whose shape this serves have no word for it."""
+"""Parts of the machine by the numbers that other tools call them: CPU packages 0, 1, ... and GPUs as a
+framework counts them, after CUDA_VISIBLE_DEVICES or HIP_VISIBLE_DEVICES. What is only estimated is no part
+here: the tools whose shape this serves have no word for it."""
 from __future__ import annotations
 
 import ctypes
@@ -63,7 +63,8 @@ def find(accounts: Iterable[Account], environ: Optional[Mapping[str, str]] = Non
 
 
 def all_gpus(accounts: Iterable[Account]) -> List[Gpu]:
-    """GPUs of one maker, as frameworks see them: NVIDIA's where there are any, else AMD's, else the others."""
+    """GPUs of one maker, as frameworks see them: NVIDIA's where there are any, else AMD's, else the
+    others."""
     found: Dict[str, Account] = {a.device: a for a in accounts if a.component == "gpu"}
     inside = [d for d in found if any(d != other and d.startswith(other + "-") for other in found)]
     for device in inside:  # a package of a card is in the card's own figure
@@ -121,7 +122,8 @@ def _of_mig(word: str, gpus: Sequence[Gpu]) -> Optional[Gpu]:
         warnings.warn(f"ergon: which GPU {word} is cut from cannot be told, so it is not measured",
                       RuntimeWarning, stacklevel=2)
     else:
-        warnings.warn(f"ergon: energy is counted for whole GPUs: for {word} that of GPU {gpu.number} is given",
+        warnings.warn(f"ergon: energy is counted for whole GPUs: for {word} that of GPU {gpu.number} "
+                      "is given",
                       RuntimeWarning, stacklevel=2)
     return gpu
 
@@ -168,7 +170,8 @@ class Figure:
 
 
 def figure(m: Measurement, device: str, component: str) -> Optional[Figure]:
-    """The energy of one part in a measurement, joules held over lost readings with it; None where not known."""
+    """The energy of one part in a measurement, joules held over lost readings with it; None where not
+    known."""
     main: Optional[Entry] = None
     held: List[Entry] = []
     for entry in m.entries:
@@ -201,7 +204,8 @@ def sum_figures(figures: Iterable[Optional[Figure]]) -> Optional[Figure]:
     unsure = [one.uncertainty_joules for one in known if one.uncertainty_joules is not None]
     methods = {one.method for one in known}
     words = {one.provenance for one in known}
-    return Figure(sum(one.microjoules for one in known), tuple(dict.fromkeys(f for one in known for f in one.flags)),
+    return Figure(sum(one.microjoules for one in known), tuple(dict.fromkeys(f for one in known
+                                                                             for f in one.flags)),
                   methods.pop() if len(methods) == 1 else None,
                   sum(unsure) if len(unsure) == len(known) else None,  # gain errors of one interface add up
                   words.pop() if len(words) == 1 else "modeled")

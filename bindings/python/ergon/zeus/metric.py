@@ -50,15 +50,15 @@ def _has(monitor: ZeusMonitor, kind: str) -> bool:
 class EnergyHistogram(Metric):
     """The energy of each window in a histogram, pushed at its end."""
 
-    def __init__(self, cpu_indices: list, gpu_indices: list, pushgateway_url: str, job: str,
+    def __init__(self, cpu_indices: List[int], gpu_indices: List[int], pushgateway_url: str, job: str,
                  gpu_bucket_range: Sequence[float] = [50.0, 100.0, 200.0, 500.0, 1000.0],
                  cpu_bucket_range: Sequence[float] = [10.0, 50.0, 100.0, 500.0, 1000.0],
                  dram_bucket_range: Sequence[float] = [5.0, 10.0, 20.0, 50.0, 150.0]) -> None:
         buckets = {"gpu": gpu_bucket_range, "cpu": cpu_bucket_range, "dram": dram_bucket_range}
         for kind, label in KINDS:
             if not buckets[kind]:
-                raise ValueError(f"{label} bucket range cannot be empty. Please provide a valid range or omit the "
-                                 "argument to use defaults.")
+                raise ValueError(f"{label} bucket range cannot be empty. Please provide a valid range or "
+                                 "omit the argument to use defaults.")
         self.cpu_indices, self.gpu_indices = cpu_indices, gpu_indices
         self.pushgateway_url, self.job = pushgateway_url, job
         self.registry = CollectorRegistry()
@@ -120,11 +120,11 @@ class _Loop:
 
 
 class EnergyCumulativeCounter(Metric):
-    """Energy since the begin of a window, in a counter that is pushed every `update_period` seconds and at the
-    end. All of the window's energy is in it: there is no time between two of its parts."""
+    """Energy since the begin of a window, in a counter that is pushed every `update_period` seconds and at
+    the end. All of the window's energy is in it: there is no time between two of its parts."""
 
-    def __init__(self, cpu_indices: list, gpu_indices: list, update_period: int, pushgateway_url: str,
-                 job: str) -> None:
+    def __init__(self, cpu_indices: List[int], gpu_indices: List[int], update_period: int,
+                 pushgateway_url: str, job: str) -> None:
         self.cpu_indices, self.gpu_indices = cpu_indices, gpu_indices
         self.update_period = update_period
         self.pushgateway_url, self.job = pushgateway_url, job
@@ -137,7 +137,8 @@ class EnergyCumulativeCounter(Metric):
             sync_execution_fn(self.gpu_indices)
         monitor = ZeusMonitor(cpu_indices=self.cpu_indices, gpu_indices=self.gpu_indices)
         registry = CollectorRegistry()
-        counters = {kind: Counter(f"energy_monitor_{kind}_energy_joules", f"{label} energy consumption", LABELS,
+        counters = {kind: Counter(f"energy_monitor_{kind}_energy_joules", f"{label} energy consumption",
+                                  LABELS,
                                   registry=registry)
                     for kind, label in KINDS if _has(monitor, kind)}
         window = begin(monitor.source, name, sync=False)
@@ -166,7 +167,7 @@ class EnergyCumulativeCounter(Metric):
 class PowerGauge(Metric):
     """Power of GPUs in a gauge that is pushed every `update_period` seconds."""
 
-    def __init__(self, gpu_indices: list, update_period: int, pushgateway_url: str, job: str) -> None:
+    def __init__(self, gpu_indices: List[int], update_period: int, pushgateway_url: str, job: str) -> None:
         self.gpu_indices = gpu_indices
         self.update_period = update_period
         self.pushgateway_url, self.job = pushgateway_url, job

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ZeusMonitor. A window is one of the process's source (ergon.default_source()): the agent, its energy page, or
-libergon in this process."""
+"""ZeusMonitor. A window is one of the process's source (ergon.default_source()): the agent, its energy page,
+or libergon in this process."""
 from __future__ import annotations
 
 import math
@@ -25,8 +25,8 @@ from .soc import SoCMeasurement, kind, of_measurement
 
 Framework = str
 
-ZERO = ("The energy consumption of one or more GPUs was measured as zero. The window was shorter than the time in "
-        "which the GPU's counter moves. With `approx_instant_energy` such a window gets power x time.")
+ZERO = ("The energy consumption of one or more GPUs was measured as zero. The window was shorter than the "
+        "time in which the GPU's counter moves. With `approx_instant_energy` such a window gets power x time.")
 
 
 @dataclass
@@ -65,8 +65,8 @@ class ZeusMonitor:
     read. approx_instant_energy: windows shorter than the period of a GPU's counter get power x time.
     log_file: CSV, a row a window, flushed. sync_execution_with: "torch", "jax" or "cupy".
 
-    Raises RuntimeError where CPU packages are named that cannot be read, ValueError where there is no GPU, and
-    IndexError where there are fewer than named.
+    Raises RuntimeError where CPU packages are named that cannot be read, ValueError where there is no GPU,
+    and IndexError where there are fewer than named.
     """
 
     def __init__(self, gpu_indices: Optional[List[int]] = None, cpu_indices: Optional[List[int]] = None,

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PowerMonitor: power of GPUs over time. Energy between two times is the difference of running totals that the
-sensors counted, so that constant power, fast changes and the edges are right."""
+"""PowerMonitor: power of GPUs over time. Energy between two times is the difference of running totals that
+the sensors counted, so that constant power, fast changes and the edges are right."""
 from __future__ import annotations
 
 import bisect
@@ -123,7 +123,8 @@ class PowerMonitor:
             known = [s for s in self._kept(i) if s.watts is not None]
             if not known:
                 return None
-            nearest = known[-1] if time is None else min(known, key=lambda s: abs(s.timestamp - time))
+            at = known[-1].timestamp if time is None else time
+            nearest = min(known, key=lambda s: abs(s.timestamp - at))
             found[i] = nearest.watts or 0.0
         return found
 
