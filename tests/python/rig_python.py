@@ -61,7 +61,8 @@ def times(m):
     return boot_of(m.begin_unix_seconds), boot_of(m.end_unix_seconds)
 
 
-REAL_TIME = 0.02  # in real time a simulator shows what was some milliseconds ago; in shared time nothing of it
+# In real time a simulator shows what was some milliseconds ago; in shared time there is nothing of it.
+REAL_TIME = 0.02
 
 
 def check(sim, m, tolerance=REAL_TIME):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """libergon in the process, where there is no agent, on a simulated machine."""
 import os
-import subprocess
+import re
 import sys
 import threading
 import time
@@ -12,15 +12,14 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 def with_sanitizer():
     """A library built with gcc's address sanitizer needs its run time loaded before anything else: this
     script is run again so. None where that is not to be had."""
-    needs = subprocess.run(["ldd", sys.argv[3]], capture_output=True, text=True).stdout
-    runtimes = [line.split()[2] for line in needs.splitlines() if "libasan" in line or "libtsan" in line]
     with open(sys.argv[3], "rb") as f:
-        sanitized = any(word in f.read() for word in (b"__asan_init", b"__tsan_init"))
-    if not sanitized or os.environ.get("ERGON_TEST_PRELOADED"):
+        data = f.read()
+    if b"__asan_init" not in data and b"__tsan_init" not in data or os.environ.get("ERGON_TEST_PRELOADED"):
         return True
-    if not runtimes or "libtsan" in runtimes[0]:
+    runtime = re.search(rb"libasan\.so\.[0-9]+", data)
+    if not runtime:
         return False
-    os.environ.update(LD_PRELOAD=" ".join(runtimes), ERGON_TEST_PRELOADED="1", PYTHONMALLOC="malloc",
+    os.environ.update(LD_PRELOAD=runtime.group().decode(), ERGON_TEST_PRELOADED="1", PYTHONMALLOC="malloc",
                       ASAN_OPTIONS="detect_leaks=0")
     os.execv(sys.executable, [sys.executable, *sys.argv])
     return False

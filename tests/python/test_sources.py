@@ -12,7 +12,8 @@ import sys
 import threading
 import time
 
-from rig_python import (MACHINE, NS, PACKAGE, REAL_TIME, Agent, Place, Sim, Skip, boot_ns, check, ergon, run_tests,
+from rig_python import (MACHINE, NS, PACKAGE, REAL_TIME, Agent, Place, Sim, Skip, boot_ns, check, ergon,
+                        run_tests,
                         times, true_joules, until)
 from ergon import _delta, page as page_module
 from ergon.errors import ProtocolError, Unavailable, WindowClosed

@@ -80,24 +80,33 @@ def _start(command: Sequence[str]) -> Tuple[Optional["subprocess.Popen[bytes]"],
         return None, 126
 
 
-def _wait(child: "subprocess.Popen[bytes]") -> int:
-    """Its exit status; signals to us are passed on to it."""
-    def pass_on(number: int, _: Any) -> None:
-        try:
-            child.send_signal(number)
-        except ProcessLookupError:
-            pass
-    old = {}
-    for name in PASSED_ON:
-        old[name] = signal.signal(getattr(signal, name), pass_on)
-    for name in IGNORED:
-        old[name] = signal.signal(getattr(signal, name), lambda *_: None)
-    try:
+class _Signals:
+    """From before the command starts until it has ended, signals to us are passed on to it."""
+
+    def __enter__(self) -> "_Signals":
+        self.child: Optional["subprocess.Popen[bytes]"] = None
+        self.early: List[int] = []
+        self.old = {name: signal.signal(getattr(signal, name), self.take) for name in PASSED_ON}
+        self.old.update({name: signal.signal(getattr(signal, name), lambda *_: None) for name in IGNORED})
+        return self
+
+    def take(self, number: int, _: Any) -> None:
+        if self.child is None:
+            self.early.append(number)
+        else:
+            self.child.send_signal(number)  # nothing where it has ended
+
+    def wait(self, child: "subprocess.Popen[bytes]") -> int:
+        """Its exit status."""
+        self.child = child
+        while self.early:
+            child.send_signal(self.early.pop(0))
         code = child.wait()
-    finally:
-        for name, handler in old.items():
+        return code if code >= 0 else 128 - code
+
+    def __exit__(self, *_: object) -> None:
+        for name, handler in self.old.items():
             signal.signal(getattr(signal, name), handler)
-    return code if code >= 0 else 128 - code
 
 
 def report(m: Measurement) -> str:
@@ -136,11 +145,12 @@ def _run(options: argparse.Namespace) -> int:
     except ErgonError as error:
         why = str(error)
         window = NullSource().begin(name, dict(options.units))
-    child, code = _start(command)
-    if child is None:
-        window.cancel()
-        return code
-    code = _wait(child)
+    with _Signals() as signals:
+        child, code = _start(command)
+        if child is None:
+            window.cancel()
+            return code
+        code = signals.wait(child)
     m = window.end()
     if why is not None:
         print(f"python -m ergon: {why}", file=sys.stderr)
@@ -221,6 +231,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except ErgonError as error:
         print(f"python -m ergon: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing more is written at exit
         return 1

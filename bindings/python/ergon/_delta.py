@@ -67,10 +67,12 @@ def _born_again(first: Reading, last: Reading) -> bool:
 
 
 def _seconds(first: Snapshot, last: Snapshot) -> float:
-    """By the interval clock; over a restart of the machine that is another one, and Unix time tells."""
+    """By the interval clock. Over a restart of the machine that is another one, and Unix time tells: it is
+    behind then, and counters have begun anew."""
     unix = last.unix_seconds - first.unix_seconds
     boot = (last.time_ns - first.time_ns) / 1e9
-    return boot if boot >= 0 and last.time_ns >= first.time_ns else max(0.0, unix)
+    reset = any(r.resets > first.readings[k].resets for k, r in last.readings.items() if k in first.readings)
+    return max(0.0, unix) if boot < 0 or reset and unix > boot + 1 else boot
 
 
 def _gained(first: Optional[Reading], last: Reading) -> int:

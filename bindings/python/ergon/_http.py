@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
 import ssl
 import threading
@@ -13,6 +12,7 @@ import urllib.parse
 from decimal import Decimal
 from typing import Any, Dict, List, Optional, Tuple
 
+from ._fork import in_child
 from .errors import AccessDenied, ErgonError, ProtocolError, Unavailable
 
 BODY_MAX = 16 << 20
@@ -57,10 +57,13 @@ class Client:
         self.where = f"socket {path}"
         if url is not None:
             self._take_url(url)
-        self._lock = threading.Lock()
-        self._idle: List[http.client.HTTPConnection] = []
-        self._pid = os.getpid()
         self._closed = False
+        self._begin_anew()
+        in_child(self._begin_anew)
+
+    def _begin_anew(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: List[http.client.HTTPConnection] = []  # a parent's stay the parent's
 
     def _take_url(self, url: str) -> None:
         parts = urllib.parse.urlsplit(url if "//" in url else f"http://{url}")
@@ -84,15 +87,13 @@ class Client:
 
     def _take(self) -> Tuple[http.client.HTTPConnection, bool]:
         with self._lock:
-            if self._pid != os.getpid():  # those of the parent stay the parent's
-                self._pid, self._idle = os.getpid(), []
             if self._idle:
                 return self._idle.pop(), True
         return self.open(), False
 
     def _give(self, connection: http.client.HTTPConnection) -> None:
         with self._lock:
-            if not self._closed and len(self._idle) < KEPT_MAX and self._pid == os.getpid():
+            if not self._closed and len(self._idle) < KEPT_MAX:
                 self._idle.append(connection)
                 return
         connection.close()

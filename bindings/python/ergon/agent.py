@@ -21,6 +21,8 @@ from .source import Source, Window, clip_name
 
 SYSTEM_SOCKET = "/run/ergon/ergon.sock"
 T = TypeVar("T")
+JOULES_MAX = (1 << 64) // 1000000
+NUMBER_MAX = 1e300
 LINE_MAX = 4 << 20  #: of an event stream
 #: Flags that say that energy of the window is missing in its value.
 MISSING = ("gap", "device_lost")
@@ -39,8 +41,8 @@ def micro(value: Any) -> Optional[int]:
     """Whole microjoules of a number of joules in JSON; None for null."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, Decimal)) or value < 0:
-        raise ProtocolError(f"the agent gave {value!r} for an energy")
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal)) or not 0 <= value <= JOULES_MAX:
+        raise ProtocolError("the agent gave what is no energy")
     return int((Decimal(value) * 1000000).to_integral_value())
 
 
@@ -48,8 +50,26 @@ def number(value: Any) -> Optional[float]:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
-        raise ProtocolError(f"the agent gave {value!r} for a number")
-    return float(value)
+        raise ProtocolError("the agent gave what is no number")
+    found = float(value)
+    if not abs(found) <= NUMBER_MAX:
+        raise ProtocolError("the agent gave a number that is not finite")
+    return found
+
+
+def needed(value: Any) -> float:
+    """A number that the API promises."""
+    found = number(value)
+    if found is None:
+        raise ProtocolError("the agent left out a number")
+    return found
+
+
+def whole(value: Any) -> int:
+    """A count or a time in nanoseconds."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 64:
+        raise ProtocolError("the agent gave what is no count")
+    return value
 
 
 def _words(value: Any) -> Tuple[str, ...]:
@@ -81,11 +101,11 @@ def snapshot(totals: Mapping[str, Any], power: Optional[Mapping[str, Any]], inte
         readings[key] = Reading(
             account, micro(a["joules"]), None if a["held"] else watts.get(a["channel"]),
             number(a["uncertainty_joules"]), a["status"], (), number(a["age_seconds"]),
-            float(a["gap_seconds"]), int(a["resets"]), float(a["recovered_joules"]),
+            needed(a["gap_seconds"]), whole(a["resets"]), needed(a["recovered_joules"]),
             number(a["since_unix_seconds"]))
     total = totals["total"] or {}
     age = number(totals["age_seconds"])
-    return Snapshot("agent", int(totals["boot_ns"]), float(totals["unix_seconds"]), readings, age,
+    return Snapshot("agent", whole(totals["boot_ns"]), needed(totals["unix_seconds"]), readings, age,
                     totals["access"], interval, micro(total.get("joules")),
                     number(total.get("estimated_joules")), number(total.get("uncertainty_joules")),
                     total_watts, total.get("provenance"), total.get("boundary"),
@@ -100,8 +120,8 @@ def measurement(doc: Mapping[str, Any], **common: Any) -> Measurement:
         entries.append(Entry(
             ch["device"], ch["component"], ch["provenance"], ch["source"], ch["boundary"], ch["name"],
             ch["role"], ch["role"] == "total", (held or None) if joules is None else joules + held, held,
-            number(ch["uncertainty_joules"]), number(ch["mean_watts"]), ch["method"], int(ch["samples"]),
-            float(ch["gap_seconds"]), _words(ch["flags"])))
+            number(ch["uncertainty_joules"]), number(ch["mean_watts"]), ch["method"], whole(ch["samples"]),
+            needed(ch["gap_seconds"]), _words(ch["flags"])))
     total = doc["total"] or {}
     flags = _words(doc["flags"])
     missing = [flag for flag in MISSING if flag in flags]
@@ -113,9 +133,9 @@ def measurement(doc: Mapping[str, Any], **common: Any) -> Measurement:
     elif missing:
         reason = "energy of part of the time is not known (" + ", ".join(missing) + ")"
     return Measurement(
-        seconds=float(doc["seconds"]), begin_unix_seconds=float(doc["begin_unix_seconds"]),
-        end_unix_seconds=float(doc["end_unix_seconds"]), begin_ns=int(doc["begin_boot_ns"]),
-        end_ns=int(doc["end_boot_ns"]), microjoules=micro(total.get("joules")),
+        seconds=needed(doc["seconds"]), begin_unix_seconds=needed(doc["begin_unix_seconds"]),
+        end_unix_seconds=needed(doc["end_unix_seconds"]), begin_ns=whole(doc["begin_boot_ns"]),
+        end_ns=whole(doc["end_boot_ns"]), microjoules=micro(total.get("joules")),
         estimated_microjoules=micro(total.get("estimated_joules")) or 0,
         uncertainty_joules=number(total.get("uncertainty_joules")), provenance=total.get("provenance"),
         watts=number(total.get("mean_watts")), max_watts=number(total.get("max_watts")),
@@ -131,24 +151,18 @@ class AgentWindow(Window):
         status, doc = source.client.ask("POST", "/windows", {"name": clip_name(self.name)})
         if status == 201:
             self._id = str(doc["id"])
-            self._first = source.totals(fresh=False, power=False)
-            if self._first.time_ns != int(doc["begin_boot_ns"]):  # a sample of somebody else in between
-                self._rebegin(doc)
+            # Of the same sample, or of one that somebody else has had taken since: what comes of them
+            # tells its own times.
+            try:
+                self._first = source.totals(fresh=False, power=False)
+            except ErgonError:
+                self._forget()
+                raise
         elif status in (429, 503):  # too many of them: the totals alone will do
             self._first = source.totals(fresh=True, power=False)
         else:
             raise source.refused(status, doc)
         self._began = time.monotonic()
-
-    def _rebegin(self, doc: Mapping[str, Any]) -> None:
-        """Once more, so that both begins are one; if the second try misses too, the totals are a little
-        later than the window, which a result from them tells by its times."""
-        source, old = self._agent, self._id
-        status, again = source.client.ask("POST", "/windows", {"name": clip_name(self.name)})
-        if status == 201:
-            self._id = str(again["id"])
-            self._first = source.totals(fresh=False, power=False)
-            source.client.ask("DELETE", f"/windows/{old}")
 
     def _common(self, end: bool) -> Dict[str, Any]:
         coarse = self._first.access != "full"
@@ -229,8 +243,8 @@ class AgentSource(Source):
                 self.index = doc
                 self.access = str(doc["access"])
                 self.version = str(doc["version"])
-                self.interval_seconds = float(doc["interval_seconds"])
-                self.coarse_seconds = float(doc["coarse_interval_seconds"])
+                self.interval_seconds = needed(doc["interval_seconds"])
+                self.coarse_seconds = needed(doc["coarse_interval_seconds"])
                 return
             except ErgonError as error:
                 client.close()
@@ -270,9 +284,9 @@ class AgentSource(Source):
     def windows(self) -> List[Dict[str, Any]]:
         """This user's open windows: id, name, begin_unix_seconds, expires_in_seconds."""
         def plain(w: Mapping[str, Any]) -> Dict[str, Any]:
-            return {"id": str(w["id"]), "name": str(w["name"]), "begin_boot_ns": int(w["begin_boot_ns"]),
-                    "begin_unix_seconds": float(w["begin_unix_seconds"]),
-                    "expires_in_seconds": float(w["expires_in_seconds"])}
+            return {"id": str(w["id"]), "name": str(w["name"]), "begin_boot_ns": whole(w["begin_boot_ns"]),
+                    "begin_unix_seconds": needed(w["begin_unix_seconds"]),
+                    "expires_in_seconds": needed(w["expires_in_seconds"])}
         doc = self._get("/windows")
         return parse(lambda: [plain(w) for w in doc["windows"]])
 
@@ -287,12 +301,13 @@ class AgentSource(Source):
         return parse(AgentWindow, self, name, units, sync)
 
     def events(self, interval: Optional[float] = None) -> Iterator[Event]:
-        path = "/events" if interval is None else f"/events?interval={max(0.001, float(interval)):.3f}s"
+        apart = 0.0 if interval is None else max(0.001, float(interval))
+        path = "/events" if interval is None else f"/events?interval={apart:.3f}s"
         deadline: Optional[float] = None
         pause = 0.05
         while True:
             try:
-                for event in self._stream(path):
+                for event in self._stream(path, 3 * apart):
                     deadline, pause = None, 0.05
                     yield event
             except (Lost, _Busy):
@@ -303,10 +318,11 @@ class AgentSource(Source):
             time.sleep(pause)
             pause = min(2 * pause, 0.5)
 
-    def _stream(self, path: str) -> Iterator[Event]:
+    def _stream(self, path: str, silence: float) -> Iterator[Event]:
         """Events of one connection; returns when the agent stops in order."""
         client = self.client
         connection = client.open()
+        connection.timeout = max(client.timeout, silence)
         try:
             headers = dict(client.headers, Accept="text/event-stream")
             connection.request("GET", client.base + path, headers=headers)
@@ -328,7 +344,7 @@ class AgentSource(Source):
 
 def _facts(doc: Mapping[str, Any]) -> Dict[str, SensorFacts]:
     return {ch["name"]: SensorFacts(
-        relative=float(ch["accuracy"]["relative"]), watts=float(ch["accuracy"]["watts"]),
+        relative=needed(ch["accuracy"]["relative"]), watts=needed(ch["accuracy"]["watts"]),
         resolution_joules=number(ch.get("resolution_joules")) or 0.0,
         update_seconds=number(ch["update_seconds"]) or 0.0,
         method="counter" if ch["quantity"] == "energy" else "integrated_power") for ch in doc["channels"]}
@@ -364,9 +380,9 @@ def sse(answer: Any) -> Iterator[Event]:
 
 def _event(text: str) -> Event:
     doc = json.loads(text, parse_float=Decimal)
-    return Event(int(doc["seq"]), int(doc["boot_ns"]), float(doc["unix_seconds"]),
+    return Event(whole(doc["seq"]), whole(doc["boot_ns"]), needed(doc["unix_seconds"]),
                  number(doc["total_joules"]),
                  number(doc["total_watts"]),
                  tuple(EventChannel(ch["name"], number(ch["joules"]), number(ch["watts"]), ch["status"],
                                     number(ch["age_seconds"])) for ch in doc["channels"] or ()),
-                 int(doc["dropped"]))
+                 whole(doc["dropped"]))

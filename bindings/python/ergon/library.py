@@ -3,6 +3,7 @@
 Totals count from the moment it was opened."""
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ctypes.util
 import errno
@@ -11,9 +12,10 @@ import os
 import threading
 import time
 from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from . import sync as _sync
+from ._fork import in_child
 from .errors import AccessDenied, ErgonError, Unavailable
 from .model import Account, AccountKey, Entry, Measurement, Number, Reading, Snapshot, joules_of
 from .source import Source, Window, boot_ns
@@ -194,13 +196,13 @@ class LibrarySource(Source):
         self.lib = load(path)
         self.version = _str(self.lib.ergon_version())
         self._options = (root, select, allow_estimates)
-        self._lock = threading.Lock()
         self._names = itertools.count()
-        self._context: Optional[c_void_p] = None
-        self._pid = 0
         self._closed = False
         self.channels: Dict[str, _Channel] = {}
-        self.context()
+        self._begin_anew()
+        in_child(self._begin_anew)
+        with self.use():
+            pass
         if need_channels and not self.channels:
             why = self.diagnostics()
             self.close()
@@ -214,15 +216,29 @@ class LibrarySource(Source):
             return AccessDenied(text, "run `ergon doctor`, which says what to allow")
         return Unavailable(text)
 
-    def context(self) -> c_void_p:
-        """The open context of this process."""
-        with self._lock:
+    def _begin_anew(self) -> None:
+        self._free = threading.Condition()
+        self._calls = 0  #: that are in the library
+        self._context: Optional[c_void_p] = None  # a parent's stays the parent's
+
+    @contextlib.contextmanager
+    def use(self, wanted: Optional[c_void_p] = None) -> Iterator[c_void_p]:
+        """The open context, which is not closed meanwhile. wanted: only that one will do."""
+        with self._free:
             if self._closed:
                 raise Unavailable("this source is closed")
-            if self._context is None or self._pid != os.getpid():
+            if self._context is None and wanted is None:
                 self._open()
-            assert self._context is not None
-            return self._context
+            if self._context is None or wanted is not None and self._context is not wanted:
+                raise Unavailable("the window was begun in another process")
+            context = self._context
+            self._calls += 1
+        try:
+            yield context
+        finally:
+            with self._free:
+                self._calls -= 1
+                self._free.notify_all()
 
     def _open(self) -> None:
         root, select, allow = self._options
@@ -232,7 +248,7 @@ class LibrarySource(Source):
         r = self.lib.ergon_open(byref(options), byref(context))
         if r < 0:
             raise self.error(r, "libergon cannot open the sensors")
-        self._context, self._pid = context, os.getpid()  # a parent's context stays the parent's
+        self._context = context
         self._opened_unix = time.time()
         listed = c_void_p()
         if self.lib.ergon_channels(context, byref(listed)) == 0:
@@ -245,8 +261,9 @@ class LibrarySource(Source):
     def diagnostics(self) -> List[Dict[str, str]]:
         """What could not be measured, why, and what helps."""
         listed, lib = c_void_p(), self.lib
-        if lib.ergon_diagnostics(self.context(), byref(listed)) < 0:
-            return []
+        with self.use() as context:
+            if lib.ergon_diagnostics(context, byref(listed)) < 0:
+                return []
         try:
             return [{what: _str(getattr(lib, f"ergon_diagnostic_get_{what}")(
                 lib.ergon_diagnostic_list_get(listed, i)))
@@ -260,7 +277,8 @@ class LibrarySource(Source):
 
     def totals(self, fresh: bool = True, power: bool = True) -> Snapshot:
         at = c_void_p()
-        r = self.lib.ergon_totals(self.context(), byref(at))
+        with self.use() as context:
+            r = self.lib.ergon_totals(context, byref(at))
         if r < 0:
             raise self.error(r, "libergon cannot read the sensors")
         now, result = boot_ns(), self.result(at)
@@ -290,13 +308,14 @@ class LibrarySource(Source):
                         joules_of(result.estimated), result.uncertainty,
                         watts if power and boundaries else None, result.provenance,
                         boundaries.pop() if len(boundaries) == 1 else "mixed" if boundaries else None,
-                        session=f"{self._pid}.{self._opened_unix}")
+                        session=f"{os.getpid()}.{self._opened_unix}")
 
     def _power(self, name: str) -> Tuple[Optional[float], Optional[str], Optional[float]]:
         reading, uw = c_void_p(), c_uint64()
         lib = self.lib
-        if lib.ergon_channel_read(self.context(), name.encode(), byref(reading)) < 0:
-            return None, "no_data", None
+        with self.use() as context:
+            if lib.ergon_channel_read(context, name.encode(), byref(reading)) < 0:
+                return None, "no_data", None
         try:
             known = lib.ergon_reading_get_power_uw(reading, byref(uw)) == 0
             t_ns = lib.ergon_reading_get_time_ns(reading)
@@ -309,10 +328,12 @@ class LibrarySource(Source):
         return LibraryWindow(self, name, units, sync)
 
     def close(self) -> None:
-        with self._lock:
-            context, self._context, self._closed = self._context, None, True
-            if context is not None and self._pid == os.getpid():
-                self.lib.ergon_close(context)
+        with self._free:
+            self._closed = True
+            self._free.wait_for(lambda: self._calls == 0)
+            context, self._context = self._context, None
+        if context is not None:
+            self.lib.ergon_close(context)
 
     def describe(self) -> str:
         return f"libergon {self.version} in this process, {len(self.channels)} channels"
@@ -323,23 +344,25 @@ class LibraryWindow(Window):
                  sync: _sync.Which) -> None:
         super().__init__(source, name, units, sync)
         self._library = source
-        self._context = source.context()
         self._key = f"python-{next(source._names)}".encode()
         self._at = c_void_p()
-        r = source.lib.ergon_window_begin(self._context, self._key, byref(self._at))
+        with source.use() as context:
+            self._context = context
+            r = source.lib.ergon_window_begin(context, self._key, byref(self._at))
         if r < 0:
             raise source.error(r, "libergon cannot begin a window")
         self._began = time.monotonic()
 
     def _read(self, end: bool) -> Measurement:
         source, at = self._library, c_void_p()
-        if self._pid != os.getpid() or source._context is not self._context:
-            return self.nothing("the window was begun in another process, or its source is closed",
-                                running=not end)
-        if end:
-            r = source.lib.ergon_window_end(self._context, self._key, byref(at))
-        else:
-            r = source.lib.ergon_window_peek(self._at, byref(at))
+        try:
+            with source.use(self._context) as context:
+                if end:
+                    r = source.lib.ergon_window_end(context, self._key, byref(at))
+                else:
+                    r = source.lib.ergon_window_peek(self._at, byref(at))
+        except Unavailable as error:
+            return self.nothing(str(error), running=not end)
         if r < 0:
             return self.nothing(str(source.error(r, "libergon cannot read the window")), running=not end)
         return source.result(at).measurement(
@@ -347,5 +370,8 @@ class LibraryWindow(Window):
             units=dict(self._units), running=not end)
 
     def _forget(self) -> None:
-        if self._pid == os.getpid() and self._library._context is self._context:
-            self._library.lib.ergon_window_cancel(self._context, self._key)
+        try:
+            with self._library.use(self._context) as context:
+                self._library.lib.ergon_window_cancel(context, self._key)
+        except Unavailable:
+            pass  # it went with its context

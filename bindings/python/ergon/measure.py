@@ -74,6 +74,14 @@ class _Unmeasured(Window):
 _warned = False
 
 
+def _forked() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
 def begin(source: Source, name: Optional[str], units: Optional[Mapping[str, Number]] = None,
           sync: _sync.Which = True) -> Window:
     """Source.begin() that never stops the work: one warning, and a window without a figure."""

@@ -238,6 +238,7 @@ class Measurement:
             "name": self.name, "backend": self.backend, "access": self.access, "edges": self.edges,
             "seconds": self.seconds, "elapsed_seconds": self.elapsed_seconds,
             "begin_unix_seconds": self.begin_unix_seconds, "end_unix_seconds": self.end_unix_seconds,
+            "begin_boot_ns": self.begin_ns, "end_boot_ns": self.end_ns,
             "joules": self.joules, "estimated_joules": self.estimated_joules,
             "uncertainty_joules": self.uncertainty_joules, "provenance": self.provenance,
             "watts": self.watts, "max_watts": self.max_watts, "components": self.components,

@@ -120,6 +120,7 @@ class Source:
     """One place where energy is read. Thread-safe; windows nest and overlap freely."""
 
     kind = "none"
+    why = "it was asked for"  #: it was chosen
 
     def accounts(self) -> List[Account]:
         """What there is to measure."""
@@ -195,8 +196,9 @@ class NullSource(Source):
     def totals(self, fresh: bool = True, power: bool = True) -> Snapshot:
         return Snapshot(backend="null", time_ns=boot_ns(), unix_seconds=time.time(), readings={})
 
-    def _begin(self, name: Optional[str], units: Optional[Mapping[str, Number]], sync: _sync.Which) -> Window:
-        return NullWindow(self, name, units, False)
+    def begin(self, name: Optional[str] = None, units: Optional[Mapping[str, Number]] = None,
+              sync: _sync.Which = True) -> Window:
+        return NullWindow(self, name, units, False)  # nothing is waited for
 
 
 def boot_ns() -> int:
@@ -241,11 +243,14 @@ def connect(socket: Where = None, page: Where = None, library: Where = None, url
         places = {kind: where for kind, where in places.items() if where}
     else:
         places = {kind: True for kind, where in places.items() if where is not False}
-    failures = []
+    failures: List[str] = []
     for kind, where in places.items():
         path = None if isinstance(where, bool) or where is None else os.fspath(where)
         try:
-            return _open(kind, path, url, token, root, timeout, patience, tls, alone=len(places) == 1)
+            source = _open(kind, path, url, token, root, timeout, patience, tls, alone=len(places) == 1)
+            if len(places) > 1:
+                source.why = "; ".join([*failures, f"{kind}: {source.describe()}"])
+            return source
         except ErgonError as error:
             if len(places) == 1:
                 raise

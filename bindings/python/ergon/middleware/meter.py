@@ -17,15 +17,14 @@ from __future__ import annotations
 
 import bisect
 import contextvars
-import os
 import threading
 import time
 import warnings
-import weakref
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .._delta import delta
+from .._fork import in_child
 from ..errors import ErgonError
 from ..model import Number, Snapshot
 from ..source import Source, boot_ns, connect
@@ -116,13 +115,7 @@ class RequestMeter:
         self._poll_lock = threading.Lock()
         self._warned = False
         self._begin_anew()
-        own = weakref.ref(self)
-
-        def forked() -> None:
-            meter = own()
-            if meter is not None:
-                meter._forked()
-        os.register_at_fork(after_in_child=forked)
+        in_child(self._forked)
 
     def _forked(self) -> None:
         """The parent's requests are not ours, and its threads are not here."""
@@ -393,6 +386,8 @@ class RequestMeter:
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(5)
+        if self._given is None and self._source is not None:
+            self._source.close()
 
 
 def clean(route: Optional[str], method: str, status: Optional[int], aborted: bool) -> Labels:

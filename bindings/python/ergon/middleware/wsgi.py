@@ -52,6 +52,13 @@ class _Answer:
         self._end(False)
 
 
+class _SizedAnswer(_Answer):
+    """A server tells the length of an answer of one part."""
+
+    def __len__(self) -> int:
+        return len(self._inner)  # type: ignore[arg-type]
+
+
 class EnergyMiddleware:
     """A request lasts from its call to the end of its answer, or to its close() where the peer went away.
     Options as those of the ASGI one; route gets the environ, after the request was handled."""
@@ -92,7 +99,8 @@ class EnergyMiddleware:
         token = _current.set(request)
         try:
             answer = self.app(environ, started)
-            return _Answer(answer, end, request)
+            kind = _SizedAnswer if hasattr(answer, "__len__") else _Answer
+            return kind(answer, end, request)
         except BaseException:
             status, failed = status or 500, True
             end(False)
