@@ -140,7 +140,8 @@ class Report:
             accuracy = f"+-{r.accuracy_percent:g} %" if r.accuracy_percent is not None else "accuracy unknown"
             lines.append(f"  {r.name:<14} {text}, {r.method}, {accuracy}; "
                          f"setup {r.overhead.setup_seconds:.3f} s, "
-                         f"start {1e6 * r.overhead.start_seconds:.0f} us, stop {1e6 * r.overhead.stop_seconds:.0f} us"
+                         f"start {1e6 * r.overhead.start_seconds:.0f} us, "
+                         f"stop {1e6 * r.overhead.stop_seconds:.0f} us"
                          + (f"; bias {bias:+.2f} %" if bias is not None else ""))
         lines += [f"  {c}" for c in self.comparisons]
         if not self.comparisons:

@@ -53,7 +53,7 @@ class BaseOutput:
 
 @contextlib.contextmanager
 def _locked(folder: str) -> Iterator[None]:
-    """One process at a time; the folder is locked, because the file may be put aside or replaced meanwhile."""
+    """One process at a time; the folder is locked, because the file may be replaced meanwhile."""
     if fcntl is None:
         yield
         return

@@ -276,14 +276,16 @@ class BaseEmissionsTracker:
                 return
             self._sample()
             n += 1
-            if self._api_call_interval < 0 or n < self._api_call_interval or not live:
-                continue
-            n = 0
             with self._lock:
                 if self._window is None or not self._window.open:
                     return
-                total = self._data(self._window.peek(), self._ticks)
+                # Read each time: what a counter loses at a reset is then no more than one interval.
+                m = self._window.peek()
+                if self._api_call_interval < 0 or n < self._api_call_interval or not live:
+                    continue
+                total = self._data(m, self._ticks)
                 delta = self._delta(total)
+            n = 0
             for handler in live:
                 self._tell(handler, "live_out", total, delta)
 

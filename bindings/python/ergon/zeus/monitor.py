@@ -26,7 +26,7 @@ from .soc import SoCMeasurement, kind, of_measurement
 Framework = str
 
 ZERO = ("The energy consumption of one or more GPUs was measured as zero. The window was shorter than the "
-        "time in which the GPU's counter moves. With `approx_instant_energy` such a window gets power x time.")
+        "time in which the GPU's counter moves. With `approx_instant_energy` it gets power x time.")
 
 
 @dataclass
