@@ -89,6 +89,8 @@ class ZeusMonitor:
         self.log_file = self._open_log(log_file)
         self.measurement_states: Dict[str, _State] = {}
         self._lock = threading.RLock()
+        if approx_instant_energy:
+            self._watts()  # power is a mean since an earlier read
 
     def _check(self, gpus: int, cpus: int, why: Optional[ErgonError]) -> None:
         because = f": {why}" if why else ""
