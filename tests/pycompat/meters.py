@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the real meters and ours side by side, told line by line what to do (rig_compat.Meters). Imported again by
-the processes that Zeus starts."""
+"""Runs the real meters and ours side by side, told line by line what to do (rig_compat.Meters). The processes
+that Zeus starts import it again."""
 import contextlib
 import io
 import json

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of compatibility share: the peers' interpreter, and processes in which a simulated machine is
-the only one there is. argv: ergon, the source tree, libergon, the fake NVML, the build directory."""
+"""What the tests of compatibility share: the peers' interpreter, and processes in which a simulated machine
+is the only one there is. argv: ergon, the source tree, libergon, the fake NVML, the build directory."""
+import http.server
 import json
 import os
+import re
 import subprocess
 import sys
+import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "python"))
@@ -40,12 +43,17 @@ def environment(**more):
            if not k.lower().startswith("codecarbon_") and not k.endswith("_VISIBLE_DEVICES")
            and not k.startswith(("ERGON_", "ZEUSD_"))}
     env.update(PYTHONPATH=PACKAGE, PYTHONDONTWRITEBYTECODE="1", ERGON_LIBRARY=LIBRARY, **more)
+    with open(LIBRARY, "rb") as f:
+        sanitizer = re.search(rb"libasan\.so\.[0-9]+", f.read())
+    if sanitizer:  # its run time has to be there before anything else
+        env.update(LD_PRELOAD=sanitizer.group().decode(), PYTHONMALLOC="malloc",
+                   ASAN_OPTIONS="detect_leaks=0")
     return env
 
 
 class Meters:
-    """A process with the real meters and ours, whose /sys is that of a simulated machine. It imports what takes
-    long before the machine is there, so that times on the machine can be kept."""
+    """A process with the real meters and ours, whose /sys is that of a simulated machine. It imports what
+    takes long before the machine is there, so that times on the machine can be kept."""
 
     def __init__(self, place, *imports):
         python = peers()
@@ -140,3 +148,67 @@ def machine(place, meters, scenario):
 def truth(sim, figure, *zones):
     t = sim.truth(figure["begin_ns"], figure["end_ns"])
     return sum(t["rapl " + z] for z in zones)
+
+
+class Shared:
+    """A machine and its agent in shared time, and the agent as the source of this process."""
+
+    def __init__(self, place, scenario, *words):
+        self.sim = place.add(Sim(place, scenario, clock=True))
+        self.agent = place.add(Agent(place, self.sim, *words))
+        self.source = rig.ergon.connect(socket=self.agent.socket)
+        rig.ergon.set_default_source(self.source)
+        place.add(self)
+
+    def sleep(self, seconds):
+        self.sim.time.sleep(seconds)
+
+    def close(self):
+        rig.ergon.set_default_source(None)
+        self.source.close()
+
+
+class Gateway:
+    """A push gateway that keeps what it is given: [(method, path, text)]."""
+
+    def __init__(self, place):
+        got = self.got = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_PUT(self):
+                text = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+                got.append((self.command, self.path, text))
+                self.send_response(200)
+                self.end_headers()
+
+            do_POST = do_DELETE = do_PUT
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        place.add(self)
+
+    def samples(self):
+        """{(name, labels): value} of the last push."""
+        found = {}
+        for line in self.got[-1][2].splitlines():
+            if line and not line.startswith("#"):
+                name, _, value = line.rpartition(" ")
+                found[name] = float(value)
+        return found
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def raises(kind, f, *args, **kwargs):
+    """What it says when it raises this."""
+    try:
+        f(*args, **kwargs)
+    except kind as error:
+        return str(error)
+    raise AssertionError(f"no {kind}")

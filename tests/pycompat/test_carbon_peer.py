@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The real CodeCarbon beside ours on the same simulated machine, its defects of the measurement contract, Part 3, and
-all backends at once: our figure is right; its own is printed, and may become right too. Real time."""
+"""The real CodeCarbon beside ours on the same simulated machine, its defects of the measurement contract,
+Part 3, and all backends at once: our figure is right; its own is printed, and may become right too. Real
+time."""
 import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from rig_compat import (HEAD, NS, RANGE, REAL, Meters, Place, late, machine, near, run_tests, say,  # noqa: E402
+from rig_compat import (HEAD, NS, RANGE, REAL, Meters, Place, late, machine, near,  # noqa: E402
+                        run_tests, say,
                         started, truth, zone)
 
 
@@ -50,8 +52,8 @@ def test_d11_one_failed_read_and_d12_no_range_and_a_wrap():
                 f"CodeCarbon {r['codecarbon']['cpu']:.1f} J")
             near(r["ours"]["cpu"], true, REAL, "D11")
             true = truth(twelve, w["ours"], "intel-rapl:0")
-            say(f"D12 no range and a wrap: ours {w['ours']['cpu']:.1f} J, truth {true:.1f} J of which about a "
-                f"second is not known, CodeCarbon {w['codecarbon']['cpu']:.1f} J")
+            say(f"D12 no range and a wrap: ours {w['ours']['cpu']:.1f} J, truth {true:.1f} J of which about "
+                f"a second is not known, CodeCarbon {w['codecarbon']['cpu']:.1f} J")
             assert true - 2.5 * 350 <= w["ours"]["cpu"] <= true * (1 + REAL), w["ours"]
             return
     raise AssertionError("the machine was too busy to keep a time, three times")
@@ -60,17 +62,18 @@ def test_d11_one_failed_read_and_d12_no_range_and_a_wrap():
 def test_d13_nested_dram_and_d15_mean_power():
     with Place() as place:
         meters = Meters(place, "codecarbon")
-        sim = machine(place, meters, HEAD + zone("package-0", "200W") + zone("core", "90W", at="intel-rapl:0:0")
+        sim = machine(place, meters, HEAD + zone("package-0", "200W")
+                      + zone("core", "90W", at="intel-rapl:0:0")
                       + zone("dram", "40W", at="intel-rapl:0:1"))
         r = meters.ask(do="codecarbon", seconds=5.0, measure_power_secs=1, rapl_include_dram=True)
         ours, theirs = r["ours"], r["codecarbon"]
         true = truth(sim, ours, "intel-rapl:0", "intel-rapl:0:1")
         say(f"D13 package and nested DRAM: ours {ours['cpu']:.1f} J, truth {true:.1f} J, CodeCarbon "
-            f"{theirs['cpu']:.1f} J (truth of its time {truth(sim, theirs, 'intel-rapl:0', 'intel-rapl:0:1'):.1f})")
+            f"{theirs['cpu']:.1f} J (of {truth(sim, theirs, 'intel-rapl:0', 'intel-rapl:0:1'):.1f})")
         near(ours["cpu"], true, REAL, "D13")
         assert ours["ram"] is None, "counted twice"
-        say(f"D15 mean power of 240 W: ours {ours['cpu_power']:.1f} W, CodeCarbon {theirs['cpu_power']:.1f} W "
-            "of the package's 200 W")
+        say(f"D15 mean power of 240 W: ours {ours['cpu_power']:.1f} W, CodeCarbon "
+            f"{theirs['cpu_power']:.1f} W of the package's 200 W")
         near(ours["cpu_power"], 240, REAL, "D15")
         near(ours["emissions"], ours["total"] / 3.6e6 * 0.1, 1e-6, "emissions")
 
@@ -91,7 +94,8 @@ def test_validate_with_all():
         assert {("cpu", 0, "zeus"), ("dram", 0, "zeus"), ("cpu", None, "codecarbon")} <= pairs, pairs
         assert not any(c["component"] == "dram" and c["other"] == "codecarbon" for c in doc["comparisons"])
         for b in doc["backends"]:
-            assert b["version"] and b["method"] and b["accuracy_percent"] and b["overhead"]["start_seconds"] > 0
+            assert b["version"] and b["method"] and b["accuracy_percent"]
+            assert b["overhead"]["start_seconds"] > 0
         assert {"nvml", "nvml-power"} <= {x["name"] for x in doc["left_out"]}
 
 

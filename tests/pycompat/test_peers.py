@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The real Zeus beside ours on the same simulated machine, and its defects of the measurement contract, Part 3: our
-figure is right; its own is printed, and may become right too. Real time. And what our interfaces have
+"""The real Zeus beside ours on the same simulated machine, and its defects of the measurement contract, Part
+3: our figure is right; its own is printed, and may become right too. Real time. And what our interfaces have
 to share with those of the peers."""
 import json
 import os
@@ -8,15 +8,16 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from rig_compat import (HEAD, NS, RANGE, REAL, Meters, Place, environment, late, machine, near, peers,  # noqa: E402
-                        run_tests, say, started, truth, zone)
+from rig_compat import (HEAD, NS, RANGE, REAL, Meters, Place, environment, late, machine,  # noqa: E402
+                        near, peers, run_tests, say, started, truth, zone)
 
 
 def test_agreement_zeus():
     with Place() as place:
         meters = Meters(place, "zeus.monitor")
         sim = machine(place, meters, HEAD + zone("package-0", "sine mean=120W amplitude=40W period=2s")
-                      + zone("dram", "18W", at="intel-rapl:0:0") + zone("package-1", "80W", at="intel-rapl:1"))
+                      + zone("dram", "18W", at="intel-rapl:0:0")
+                      + zone("package-1", "80W", at="intel-rapl:1"))
         meters.ask(do="zeus_monitors")
         meters.ask(do="zeus", seconds=0.1)  # its watchers start
         r = meters.ask(do="zeus", seconds=3.0)
@@ -66,7 +67,8 @@ def test_d1_wrap_after_the_first_begin_and_d2_short_windows_over_a_wrap():
 def test_d3_psys_is_no_package():
     with Place() as place:
         meters = Meters(place, "zeus.monitor")
-        sim = machine(place, meters, HEAD + zone("package-0", "20W") + zone("core", "12W", at="intel-rapl:0:0")
+        sim = machine(place, meters, HEAD + zone("package-0", "20W")
+                      + zone("core", "12W", at="intel-rapl:0:0")
                       + zone("psys", "35W", at="intel-rapl:1"))
         known = meters.ask(do="zeus_monitors")
         r = meters.ask(do="zeus", seconds=2.0)
@@ -86,7 +88,8 @@ def test_d5_hexadecimal_zones():
         r = meters.ask(do="zeus", seconds=1.0)
         true = truth(sim, r["ours"], *names)
         total = sum(r["ours"]["cpu"].values())
-        say(f"D5 12 packages: ours {total:.1f} J, truth {true:.1f} J; Zeus {known['error'] or known['zeus_cpus']}")
+        say(f"D5 12 packages: ours {total:.1f} J, truth {true:.1f} J; "
+            f"Zeus {known['error'] or known['zeus_cpus']}")
         assert known["ours_cpus"] == list(range(12))
         for k, name in enumerate(names):
             near(r["ours"]["cpu"][str(k)], truth(sim, r["ours"], name), REAL, name)
@@ -132,7 +135,8 @@ for name in ("track_emissions", "track_task_emissions"):
 same("EmissionsData", names(co.EmissionsData), names(ergon.codecarbon.EmissionsData))
 from ergon.codecarbon.data import TASK_COLUMNS
 same("TaskEmissionsData", names(co.TaskEmissionsData), TASK_COLUMNS)
-same("OutputMethod", [m.value for m in codecarbon.OutputMethod], [m.value for m in ergon.codecarbon.OutputMethod])
+same("OutputMethod", [m.value for m in codecarbon.OutputMethod],
+     [m.value for m in ergon.codecarbon.OutputMethod])
 same("FileOutput", shape(co.FileOutput), shape(ergon.codecarbon.FileOutput))
 # What they say when they are used wrongly.
 import ergon
@@ -155,7 +159,8 @@ def logged(monitor, path):
     m = monitor(gpu_indices=[], cpu_indices=[], log_file=path)
     m.begin_window("w"); m.end_window("w")
     return [line.count(",") for line in open(path)] + [open(path).readline()]
-same("log", logged(zeus.monitor.ZeusMonitor, sys.argv[1] + "/z"), logged(ergon.zeus.ZeusMonitor, sys.argv[1] + "/o"))
+same("log", logged(zeus.monitor.ZeusMonitor, sys.argv[1] + "/z"),
+     logged(ergon.zeus.ZeusMonitor, sys.argv[1] + "/o"))
 from zeus.utils.framework import sync_execution as zs
 from ergon.zeus.frameworks import sync_execution as os_
 for name in ("torch", "jax", "cupy"):
@@ -186,7 +191,8 @@ import dataclasses, importlib.util, os, sys
 import ergon, ergon.llenergymeasure as e
 place = importlib.util.find_spec("llenergymeasure").submodule_search_locations[0]
 def load(name):
-    spec = importlib.util.spec_from_file_location("their_" + name, os.path.join(place, "energy", name + ".py"))
+    spec = importlib.util.spec_from_file_location(
+        "their_" + name, os.path.join(place, "energy", name + ".py"))
     module = importlib.util.module_from_spec(spec); sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
