@@ -467,6 +467,16 @@ EXPORT int INIT(void)
 	return rc;
 }
 
+#ifndef FAKE_OLD
+/* What nvidia-ml-py calls. */
+EXPORT int nvmlInitWithFlags(unsigned flags);
+EXPORT int nvmlInitWithFlags(unsigned flags)
+{
+	(void)flags;
+	return INIT();
+}
+#endif
+
 EXPORT int nvmlShutdown(void);
 EXPORT int nvmlShutdown(void)
 {
@@ -797,6 +807,42 @@ EXPORT int nvmlDeviceGetMigDeviceHandleByIndex(const void *handle, unsigned i, c
 		return 6;
 	*out = &g->mig[i / 2];
 	return 0;
+}
+
+EXPORT int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(const void *handle, const void **out);
+EXPORT int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(const void *handle, const void **out)
+{
+	const struct mig *m = mig_of(handle);
+	int rc = enter("nvmlDeviceGetDeviceHandleFromMigDeviceHandle");
+
+	if (rc || !m)
+		return rc ? rc : 2;
+	*out = m->gpu;
+	return 0;
+}
+
+EXPORT int nvmlDeviceGetHandleByUUID(const char *uuid, const void **out);
+EXPORT int nvmlDeviceGetHandleByUUID(const char *uuid, const void **out)
+{
+	int rc = enter("nvmlDeviceGetHandleByUUID");
+	char text[128];
+
+	if (rc)
+		return rc;
+	for (struct gpu *g = f.gpu; g < f.gpu + f.n; g++) {
+		if (!strcmp(g->uuid, uuid)) {
+			*out = g;
+			return 0;
+		}
+		for (unsigned i = 0; i < migs_now(g); i++) {
+			snprintf(text, sizeof(text), "MIG-%.80s-%u", g->uuid + 4, g->mig[i].index);
+			if (!strcmp(text, uuid)) {
+				*out = &g->mig[i];
+				return 0;
+			}
+		}
+	}
+	return 6;
 }
 
 EXPORT int nvmlDeviceGetGpuInstanceId(const void *handle, unsigned *out);
