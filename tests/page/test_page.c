@@ -37,6 +37,7 @@ static void test_layout(void **state)
 	assert_int_equal(offsetof(struct eg_page_record, boundary), 368);
 	assert_int_equal(offsetof(struct eg_page_record, flags), 384);
 	assert_int_equal(offsetof(struct eg_page_record, accuracy_ppm), 388);
+	assert_int_equal(offsetof(struct eg_page_record, accuracy_uw), 392);
 	assert_int_equal(offsetof(struct eg_page_line, uj), 8);
 	assert_int_equal(offsetof(struct eg_page_line, uw), 16);
 	assert_int_equal(offsetof(struct eg_page_line, t_ns), 24);

@@ -182,6 +182,8 @@ static int child_reads(void)
 		}
 		rig_close(&o);
 	}
+	eg_env_close(&r.env);
+	eg_file_clock_close(r.fc);
 	return bad;
 }
 
