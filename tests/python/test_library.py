@@ -51,7 +51,7 @@ def test_windows_against_the_truth():
             inner_m, outer_m = inner.end(), outer.end()
         for m in (inner_m, outer_m):
             print(f"# {m}: {100 * check(sim, m):+.3f} %")
-            assert m.backend == "library" and not m.partial and m.edges == "sample"
+            assert m.backend == "library" and m.edges == "sample"
             assert sum(e.microjoules for e in m.entries if e.counted) == m.microjoules
             assert {e.device for e in m.entries} == {"cpu-0", "cpu-1"} and m.entries[0].method == "counter"
             assert "short_measurement_duration" in m.flags and m.components["core"] > 0
@@ -70,7 +70,7 @@ def test_totals_and_power():
             assert sum(r.microjoules for r in now.readings.values() if r.account.counted) == now.microjoules
             assert now["cpu-0", "core", "measured"].account.role == "part"
             events = source.events(0.1)
-            assert next(events).joules < next(events).joules
+            assert next(events).joules <= next(events).joules
 
 
 def test_threads_and_cancel():

@@ -192,9 +192,20 @@ class measure:
             self.stop()
 
     async def __aenter__(self) -> "measure":
-        await _aside(self.start)
+        given_up = threading.Event()
+        try:
+            await _aside(self._start_unless, given_up)
+        except asyncio.CancelledError:  # its thread goes on, and must leave no window open
+            given_up.set()
+            asyncio.get_running_loop().run_in_executor(None, self.cancel)
+            raise
         self._enter()
         return self
+
+    def _start_unless(self, given_up: threading.Event) -> None:
+        self.start()
+        if given_up.is_set():
+            self.cancel()
 
     async def __aexit__(self, *_: object) -> None:
         self._leave()

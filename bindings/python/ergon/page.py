@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import Dict, List, Mapping, Optional, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from . import sync as _sync
 from ._delta import SensorFacts, delta
@@ -66,6 +66,16 @@ def _text(data: bytes) -> str:
     return data.split(b"\0", 1)[0].decode("utf-8", "replace")
 
 
+def _is_other_boot(boot_id: str) -> bool:
+    """Of a machine that has restarted since; False where that is not known."""
+    try:
+        with open(BOOT_ID, encoding="ascii") as file:
+            ours = file.read().strip()
+    except OSError:
+        return False
+    return bool(boot_id and ours) and boot_id != ours
+
+
 @dataclass(frozen=True)
 class PageAccount:
     account: Account
@@ -112,7 +122,7 @@ class EnergyPage:
                 and lines >= header_size and lines + n * line <= size):
             raise ProtocolError(f"the energy page {self.path} is damaged")
         self.interval_seconds = interval / 1e9
-        self.boot_id = _text(header[104:144])
+        self._other_boot = _is_other_boot(_text(header[104:144]))
         self.accounts = [self._record(self._map[at:at + RECORD_MIN])
                          for at in range(records, records + n * record, record)]
         self._lines = [lines + i * line for i in range(n)]
@@ -173,13 +183,7 @@ class EnergyPage:
 
     @property
     def ended(self) -> bool:
-        if self._word(96) != RUNNING:
-            return True
-        try:
-            with open(BOOT_ID) as file:
-                return self.boot_id not in ("", file.read().strip())
-        except OSError:
-            return False
+        return self._other_boot or self._word(96) != RUNNING
 
     def age_seconds(self) -> float:
         # Alone and without the lock: it is there also where the writer died in a tick.
@@ -191,6 +195,16 @@ class EnergyPage:
 
     def close(self) -> None:
         self._map.close()
+
+
+class Raw(NamedTuple):
+    """What a page held at one moment."""
+
+    page: EnergyPage
+    tick: Tuple[int, ...]
+    lines: List[Tuple[int, ...]]
+    now_ns: int
+    stale: bool
 
 
 class PageSource(Source):
@@ -230,10 +244,17 @@ class PageSource(Source):
                 pass  # the old one's values, which say that they are stale
         return page
 
-    def totals(self, fresh: bool = True, power: bool = True) -> Snapshot:
+    def raw(self) -> "Raw":
+        """All lines of now, in microseconds."""
         page = self._refresh()
-        tick, lines = page.lines()
-        now = boot_ns()
+        return Raw(page, *page.lines(), boot_ns(), not page.live)
+
+    def totals(self, fresh: bool = True, power: bool = True) -> Snapshot:
+        return self.snapshot(self.raw())
+
+    @staticmethod
+    def snapshot(raw: "Raw") -> Snapshot:
+        page, tick, lines, now, stale = raw
         readings: Dict[AccountKey, Reading] = {}
         total = estimated = 0
         known, watts, complete = False, 0.0, True
@@ -264,7 +285,7 @@ class PageSource(Source):
                         page.interval_seconds, total if known else None, estimated / 1e6 if known else None,
                         None, watts if known and complete else None, weakest(provenances),
                         boundaries.pop() if len(boundaries) == 1 else "mixed" if boundaries else None,
-                        not page.live, f"{page.pid}.{page.started_ns}")
+                        stale, f"{page.pid}.{page.started_ns}")
 
     def facts(self) -> Dict[str, SensorFacts]:
         return {a.account.channel: SensorFacts(relative=a.accuracy)
@@ -285,23 +306,23 @@ class PageWindow(Window):
                  sync: _sync.Which) -> None:
         super().__init__(source, name, units, sync)
         self._pages = source
-        self._first = source.totals(power=False)
-        if self._first.stale:
+        self._raw = source.raw()
+        if self._raw.stale:
             raise Unavailable(f"the agent of {source.page.path} has stopped", "start it")
         self._began = time.monotonic()
 
     def _read(self, end: bool) -> Measurement:
         try:
-            last = self._pages.totals(power=False)
+            first, last = self._pages.snapshot(self._raw), self._pages.totals()
         except ErgonError as error:
             return self.nothing(str(error), edges="tick", running=not end)
-        found = delta(self._first, last, self._pages.facts())
+        found = delta(first, last, self._pages.facts())
         found = replace(found, name=self.name, backend="page", elapsed_seconds=self.elapsed_seconds,
                         units=dict(self._units), edges="tick", running=not end)
         reasons = [found.reason] if found.reason else []
         if last.stale:
             reasons.append("the agent has stopped: the energy since its last tick is missing")
-        if last.session != self._first.session:
+        if last.session != first.session:
             reasons.append("another agent took over in between")
         if not found.seconds:
             return replace(found, microjoules=None, uncertainty_joules=None, provenance=None, entries=(),
