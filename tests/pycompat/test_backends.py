@@ -82,6 +82,8 @@ def test_metrics_of_ergon():
         assert {Capability.CPU_ENERGY, Capability.DRAM_ENERGY} <= info.capabilities
         assert Capability.GPU_ENERGY not in info.capabilities
         json.dumps(r.to_dict()), json.dumps(info.to_dict())
+        missing = ErgonBackend(gpu_indices=[0])
+        assert not missing.is_available() and "GPU 0 is not there" in missing.why_not()
 
 
 def test_registry_and_settings():
@@ -90,7 +92,10 @@ def test_registry_and_settings():
     try:
         raises(ValueError, backends.register, "meter", Meter)
         raises(ValueError, backends.register, "auto", Meter)
-        assert backends.get("meter").name == "meter"
+        assert backends.get("meter", gpu_indices=[0], unheard_of=1).name == "meter"
+        backends.register("bare", lambda: Meter("bare"))
+        assert backends.select("bare").backend.name == "bare", "options it does not take"
+        backends.unregister("bare")
         found = backends.select("meter")
         assert (found.name, found.why) == ("meter", "named by the setting")
         backends.register("meter", lambda **_: Meter(fails="available"), replace=True)

@@ -14,6 +14,7 @@ import ergon  # noqa: E402
 from ergon.codecarbon import (BaseOutput, EmissionsTracker, FileOutput, LoggerOutput,  # noqa: E402
                               OfflineEmissionsTracker, OutputMethod, TaskEmissionsTracker, track_emissions,
                               track_task_emissions)
+from ergon.model import Account, AccountKey  # noqa: E402
 from ergon.codecarbon.data import COLUMNS, TASK_COLUMNS  # noqa: E402
 
 KWH = 3.6e6
@@ -102,6 +103,7 @@ def test_nothing_is_guessed():
             m.sleep(1)
         assert tracker.final_emissions_data.tracking_mode == "machine"
         raises(ValueError, EmissionsTracker, tracking_mode="both")
+        raises(ValueError, EmissionsTracker, measure_power_secs=-1)
         # What would be an estimate is left empty.
         ergon.set_default_source(ergon.NullSource())
         with EmissionsTracker(force_cpu_power=65, force_ram_power=10, log_level="critical",
@@ -225,6 +227,21 @@ def test_decorators():
         task()
         assert len(tracker._tasks) == 2
         tracker.stop()
+
+
+def test_gpu_ids_are_the_drivers_numbers():
+    with Place() as place, at_home(place, CUDA_VISIBLE_DEVICES="2,1"):
+        gpus = [Account(AccountKey(f"gpu-GPU-{k}{k}", "gpu", "measured"), "nvml", "component",
+                        f"nvml/gpu-{k}", "total", True) for k in range(3)]
+
+        class Fake(ergon.NullSource):
+            def accounts(self):
+                return gpus
+        ergon.set_default_source(Fake())
+        for ids, numbers in ((None, [2, 1]), ("1", [1]), ([0, "GPU-22"], [0, 2])):
+            with EmissionsTracker(gpu_ids=ids, save_to_file=False, log_level="critical") as t:
+                assert [t._parts.gpus[i].number for i in t._chosen()] == numbers, ids
+        ergon.set_default_source(None)
 
 
 class Kept(BaseOutput):

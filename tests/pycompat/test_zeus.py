@@ -131,6 +131,14 @@ def test_the_framework_is_waited_for():
         assert done == [0, 2]
         torch.cuda.is_available = lambda: False
         assert "CUDA" in raises(RuntimeError, frameworks.sync_execution, [0])
+        # Where it fails at the end, nothing is left open.
+        ergon.set_default_source(ergon.NullSource())
+        monitor = ZeusMonitor()
+        monitor.begin_window("w")
+        window = monitor.measurement_states["w"].window
+        monitor.gpu_indices = [0]
+        raises(RuntimeError, monitor.end_window, "w")
+        assert not window.open and not monitor.measurement_states
     finally:
         del sys.modules["torch"]
     raises(RuntimeError, frameworks.sync_execution, [0], "no such framework")

@@ -211,10 +211,10 @@ def sum_figures(figures: Iterable[Optional[Figure]]) -> Optional[Figure]:
                   words.pop() if len(words) == 1 else "modeled")
 
 
-def of_source(source: Any) -> Parts:
+def of_source(source: Any, environ: Optional[Mapping[str, str]] = None) -> Parts:
     """The parts that a source shows; none where it cannot be asked."""
     try:
-        return find(source.accounts())
+        return find(source.accounts(), environ)
     except ErgonError:
         return Parts()
 

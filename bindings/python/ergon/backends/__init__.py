@@ -18,6 +18,6 @@ from .registry import names as list
 __all__ = [
     "Backend", "BackendUnavailable", "Capability", "CodeCarbonBackend", "Comparison", "CrossValidated",
     "ErgonBackend", "Info", "Metrics", "NullBackend", "NvmlBackend", "Overhead", "Report", "Selection",
-    "Settings", "UnknownBackend", "Value", "ZeusBackend", "get", "list", "register", "select", "side_by_side",
+    "Settings", "UnknownBackend", "Value", "ZeusBackend", "get", "register", "select", "side_by_side",
     "unregister", "validate",
-]
+]  # and list, which `import *` must not put in place of Python's

@@ -48,6 +48,7 @@ class ErgonBackend:
         self._name = name
         self._sync = sync_execution
         self._opened: Optional[Source] = None
+        self._parts: Optional[_parts.Parts] = None
         self._why: Optional[str] = None
 
     @property
@@ -71,15 +72,22 @@ class ErgonBackend:
             self._why = str(error)
             return False
         self._why = None if accounts else "nothing can be measured here: `ergon doctor` says why"
-        return bool(accounts)
+        self._parts = _parts.find(accounts)
+        for i in self._gpu_indices or ():
+            if not 0 <= i < len(self._parts.gpus):
+                self._why = f"GPU {i} is not there: {len(self._parts.gpus)} can be measured"
+        return self._why is None
 
     def why_not(self) -> Optional[str]:
         return self._why
 
     def prepare(self) -> None:
-        self.source()
+        """Looks once what there is, so that an index keeps its device when another one is lost."""
+        if self._parts is None:
+            self._parts = _parts.of_source(self.source())
 
     def start_tracking(self) -> Window:
+        self.prepare()
         return begin(self.source(), self._name, sync=self._sync)
 
     def stop_tracking(self, handle: Window) -> Metrics:
@@ -99,7 +107,7 @@ class ErgonBackend:
 
     def metrics(self, m: Measurement) -> Metrics:
         """Of a measurement of ours."""
-        parts = _parts.of_source(self.source())
+        parts = self._parts or _parts.Parts()
         chosen = range(len(parts.gpus)) if self._gpu_indices is None else self._gpu_indices
         gpus = {i: _parts.figure(m, parts.gpus[i].device, "gpu") for i in chosen if i < len(parts.gpus)}
         cpu = _parts.sum_figures(_parts.figure(m, device, "package") for device in parts.cpus)

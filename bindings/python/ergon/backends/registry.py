@@ -4,6 +4,7 @@ with an entry point in the group `ergon.backends` that names a class or function
 from __future__ import annotations
 
 import difflib
+import inspect
 import logging
 import threading
 from dataclasses import dataclass, field, fields
@@ -128,12 +129,18 @@ def get(name: str, **options: Any) -> Backend:
         near = difflib.get_close_matches(name, names(), 1)
         raise UnknownBackend(f"no backend {name!r}: one of {', '.join(names())}"
                              + (f"; did you mean {near[0]!r}?" if near else ""))
+    return factory(**_known(factory, options))
+
+
+def _known(factory: Factory, options: Mapping[str, Any]) -> Dict[str, Any]:
+    """The options that a factory takes."""
     try:
-        return factory(**options)
-    except TypeError:
-        if not options:
-            raise
-        return factory()
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return {}
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return dict(options)
+    return {name: value for name, value in options.items() if name in parameters}
 
 
 @dataclass(frozen=True)

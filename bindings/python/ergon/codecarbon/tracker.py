@@ -75,7 +75,9 @@ class BaseEmissionsTracker:
         self._project_name = str(s.get("project_name", "codecarbon"))
         self._experiment_id = str(s.get("experiment_id", EXPERIMENT_ID))
         self._experiment_name = str(s.get("experiment_name", "base"))
-        self._measure_power_secs = float(s.get("measure_power_secs", 15.0, float) or 15.0)
+        self._measure_power_secs = float(s.get("measure_power_secs", 15.0, float))
+        if not self._measure_power_secs > 0:
+            raise ValueError("measure_power_secs is longer than 0 s")
         self._api_call_interval = int(s.get("api_call_interval", 8, int) or 8)
         self._pue = float(s.get("pue", 1.0, float) or 1.0)
         self._wue = float(s.get("wue", 0.0, float) or 0.0)
@@ -190,7 +192,9 @@ class BaseEmissionsTracker:
         except ErgonError as error:
             log.warning("nothing measures energy here, and all figures are left empty: %s", error)
             self._source = NullSource()
-        self._parts = _parts.of_source(self._source)
+        # An id of gpu_ids is the driver's own number; without one, it is what a framework sees.
+        self._parts = _parts.of_source(self._source, None if self._gpu_ids is None else {})
+        self._tasks, self._active_task = {}, None
         self._previous, self._ticks, self._memory = None, machine.cpu_ticks(), [0.0, 0.0]
         self._window = begin(self._source, self._project_name)
         self._stop_event.clear()
@@ -327,7 +331,8 @@ class BaseEmissionsTracker:
         if self._gpu_ids is None:
             return list(range(len(gpus)))
         return [i for i, gpu in enumerate(gpus) if any(
-            str(i) == word or gpu.uuid is not None and gpu.uuid.startswith(word) for word in self._gpu_ids)]
+            str(gpu.number) == word or gpu.uuid is not None and gpu.uuid.startswith(word)
+            for word in self._gpu_ids)]
 
     def _energies(self, m: Measurement) -> Dict[str, Optional[float]]:
         """Joules of the three columns, none of which holds what is in another."""

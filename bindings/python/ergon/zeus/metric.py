@@ -95,6 +95,8 @@ class _Loop:
     """Calls `step` each period in a thread, and once more at the end."""
 
     def __init__(self, period: float, step: Any, name: str) -> None:
+        if not period > 0:
+            raise ValueError("an update period is longer than 0 s")
         self._period, self._step = period, step
         self._stop = threading.Event()
         self._warned = False

@@ -148,7 +148,11 @@ class ZeusMonitor:
         if state is None:
             raise ValueError(f"Measurement window '{key}' does not exist")
         watts = self._watts() if self.approx_instant_energy and not cancel else {}
-        self._sync(sync_execution)
+        try:
+            self._sync(sync_execution)
+        except BaseException:
+            state.window.cancel()
+            raise
         if cancel:
             return self._cancelled(state)
         whole = state.window.end()
