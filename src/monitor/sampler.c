@@ -219,8 +219,7 @@ static void make_reading(struct eg_sampler *s)
 	eg_view_take(s->view, s->meter);
 	now = eg_clock_ns(&s->env->clock);
 	unix_ns = eg_clock_unix_ns(&s->env->clock);
-	eg_telemetry_read(s->telemetry, s->view, now, unix_ns, eg_memory_used(&s->memory, now),
-			  &r);
+	eg_telemetry_read(s->telemetry, s->view, now, unix_ns, eg_memory_used(&s->memory, now), &r);
 	queue_reading(s, &r);
 }
 

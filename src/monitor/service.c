@@ -107,10 +107,7 @@ static void begin_stream(void *arg, struct eg_grpc_call *call, const void *reque
 		eg_grpc_finish(call, EG_GRPC_RESOURCE_EXHAUSTED, "too many streams");
 		return;
 	}
-	*st = (struct stream){.next = s->first,
-			      .link = &s->first,
-			      .call = call,
-			      .sight = sight};
+	*st = (struct stream){.next = s->first, .link = &s->first, .call = call, .sight = sight};
 	if (s->first)
 		s->first->link = &st->next;
 	s->first = st;

@@ -181,7 +181,7 @@ class Agent:
     """The shipped agent on a simulated machine, in its own state and run directories."""
 
     def __init__(self, place, sim=None, *words, ready=True, env=None, config=None, state="state",
-                 listen="127.0.0.1:0", user=None, group=None):
+                 listen="127.0.0.1:0", user=None, group=None, grpc="off"):
         self.place = place
         self.state = place.path(state)
         self.socket = place.path("run", "ergon.sock")
@@ -192,7 +192,7 @@ class Agent:
         with open(self.config, "w") as f:
             f.write(text)
         self.words = [ERGON, "agent", "--config", self.config, "--state", self.state, "--socket",
-                      self.socket, "--listen", listen]
+                      self.socket, "--listen", listen] + (["--grpc", grpc] if grpc else [])
         if sim:
             self.words += ["--root", sim.root]
             if sim.clock:
