@@ -166,6 +166,12 @@ static void test_defaults(void **state)
 	assert_string_equal(c->http.tls_certificate, "");
 	assert_string_equal(c->http.token_file, "");
 	assert_int_equal(c->http.max_clients, 256);
+	assert_string_equal(c->grpc.listen, "127.0.0.1:50053");
+	assert_string_equal(c->grpc.tls_listen, "off");
+	assert_string_equal(c->grpc.token_file, "");
+	assert_int_equal(c->grpc.interval_ns, 50000000);
+	assert_string_equal(c->grpc.gpus, "");
+	assert_false(c->grpc.cpu_as_primary);
 	assert_int_equal(c->socket.mode, 0666);
 	assert_string_equal(c->socket.group, "ergon");
 	assert_true(c->page.enabled);
