@@ -373,6 +373,11 @@ static int open_http(struct agent *a, struct eg_strbuf *why)
 	return r < 0 ? FAILURE : 0;
 }
 
+static int open_grpc(struct agent *a, struct eg_strbuf *why)
+{
+	return eg_agent_grpc_open(a, why) < 0 ? FAILURE : 0;
+}
+
 static int drop_rights(struct agent *a, struct eg_strbuf *why)
 {
 	const char *const files[] = {a->places.socket, a->places.page, a->cfg->http.textfile};
@@ -473,6 +478,8 @@ static int make_waiting(struct agent *a)
 		a->fds[a->n_fds++] = http[i];
 	if (eg_api_fd(a->api) >= 0)
 		a->fds[a->n_fds++] = eg_api_fd(a->api);
+	if (eg_agent_grpc_fd(a) >= 0)
+		a->fds[a->n_fds++] = eg_agent_grpc_fd(a);
 	if (!a->steered)
 		return 0;
 	a->wait_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -519,7 +526,7 @@ static int open_all(struct agent *a)
 		step run;
 	} steps[] = {{"config", open_config}, {"agent", open_env},    {"ledger", open_store},
 		     {"sensors", open_meter}, {"ledger", open_views}, {"http", open_http},
-		     {"agent", drop_rights},  {"agent", first_sample}};
+		     {"grpc", open_grpc},     {"agent", drop_rights}, {"agent", first_sample}};
 	struct eg_strbuf why = EG_STRBUF_INIT(WHY_MAX);
 	int status = 0;
 
@@ -550,6 +557,7 @@ static void say_where(const struct agent *a)
 		       eg_http_url(a->http), eg_http_url(a->http));
 	if (a->places.socket[0])
 		eg_log(EG_LOG_INFO, "http", "socket %s", a->places.socket);
+	eg_agent_grpc_say(a);
 	if (a->page)
 		eg_log(EG_LOG_INFO, "page", "energy page %s", a->places.page);
 	if (a->store)
@@ -575,6 +583,8 @@ static void reload(struct agent *a)
 		a->cfg = eg_config_get(source);
 		http = http_config(a);
 		r = eg_http_reload(a->http, &http, &why);
+		if (r == 0)
+			r = eg_agent_grpc_reload(a, &why);
 		if (r < 0)
 			a->cfg = old_cfg;
 	}
@@ -624,7 +634,7 @@ static uint64_t tick_due(const struct agent *a)
 /* When something has to be done at the latest. */
 static uint64_t next_due(const struct agent *a)
 {
-	uint64_t due = tick_due(a);
+	uint64_t due = EG_MIN(tick_due(a), eg_agent_grpc_due_ns(a));
 
 	if (a->notify.watchdog_ns)
 		due = EG_MIN(due, a->alive_ns + a->notify.watchdog_ns / 2);
@@ -662,19 +672,20 @@ static void do_what_is_due(struct agent *a)
 static void wait_for_more(struct agent *a)
 {
 	uint64_t due = next_due(a), now = eg_clock_ns(&a->env.clock);
-	uint64_t left = due > now ? due - now : 0, http = eg_http_timeout_ns(a->http);
+	uint64_t left = due > now ? due - now : 0;
+	uint64_t serve = EG_MIN(eg_http_timeout_ns(a->http), eg_agent_grpc_timeout_ns(a));
 	struct pollfd p[EG_ARRAY_SIZE(a->fds)];
 	struct timespec ts;
 
 	a->facts.wakeups++;
-	if (a->steered && http) {
+	if (a->steered && serve) {
 		int r = eg_file_clock_sleep(a->steered, due, a->wait_fd);
 
 		if (r != -ECANCELED)
 			return;
 		left = WAIT_MAX_NS; /* its simulator has gone: no time comes any more */
 	}
-	left = EG_MIN(EG_MIN(left, http), WAIT_MAX_NS);
+	left = EG_MIN(EG_MIN(left, serve), WAIT_MAX_NS);
 	for (size_t i = 0; i < a->n_fds; i++)
 		p[i] = (struct pollfd){.fd = a->fds[i], .events = POLLIN};
 	ts = (struct timespec){.tv_sec = (time_t)(left / EG_NSEC_PER_SEC),
@@ -696,6 +707,7 @@ static void loop(struct agent *a)
 			eg_agent_tell_api(a);
 		if (!a->stop)
 			do_what_is_due(a);
+		eg_agent_grpc_run(a);
 	}
 }
 
@@ -746,6 +758,7 @@ static void close_all(struct agent *a)
 
 	eg_textfile_free(a->textfile);
 	eg_page_close(a->page);
+	eg_agent_grpc_close(a);
 	a->api = eg_api_free(
 		a->api); /* answers what waits; eg_agent_handle() refuses what comes now */
 	if (a->http && a->have_view)

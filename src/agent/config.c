@@ -241,6 +241,11 @@ const struct eg_config *eg_config_get(const struct eg_config_source *c)
 	return &c->cfg;
 }
 
+bool eg_config_is_default(const struct eg_config_source *c, unsigned key)
+{
+	return c->origin[key].layer == EG_LAYER_DEFAULT;
+}
+
 struct eg_config_source *eg_config_free(struct eg_config_source *c)
 {
 	if (c == NULL)

@@ -59,6 +59,15 @@ struct eg_config {
 		const char *textfile; /* flag --textfile */
 	} http;
 	struct {
+		const char *listen;	/* flag --grpc; "127.0.0.1:50053"; "" or "off": none */
+		const char *tls_listen; /* "off" */
+		const char *tls_certificate, *tls_key, *tls_client_ca;
+		const char *token_file;
+		uint64_t interval_ns; /* of EnergyMonitor; default 50 ms */
+		const char *gpus;     /* "" all */
+		bool cpu_as_primary;
+	} grpc;
+	struct {
 		const char *path;  /* flag --socket; "" decided; "off": none */
 		unsigned mode;	   /* octal text "0666" */
 		const char *group; /* "ergon": used where that group exists */
@@ -111,6 +120,8 @@ int eg_config_load(const char *file, const char *const *env, const struct eg_con
 		   size_t n_flags, struct eg_config_source **ret, struct eg_strbuf *why,
 		   struct eg_strbuf *warnings) EG_MUST_CHECK;
 const struct eg_config *eg_config_get(const struct eg_config_source *c);
+/* Was nothing said of a key (EG_CONFIG_KEY_... of config_keys.h), so that its default counts? */
+bool eg_config_is_default(const struct eg_config_source *c, unsigned key);
 struct eg_config_source *eg_config_free(struct eg_config_source *c);
 /* Texts of `ergon config init` and `print`; secrets masked. */
 void eg_config_write_default(struct eg_strbuf *out);

@@ -190,12 +190,34 @@ static void check_http(struct eg_config_loader *l)
 			c->http.listen);
 }
 
+static void check_grpc(struct eg_config_loader *l)
+{
+	const struct eg_config *c = &l->c->cfg;
+	bool off = !c->grpc.listen[0] || strcmp(c->grpc.listen, "off") == 0;
+	bool tls = c->grpc.tls_listen[0] && strcmp(c->grpc.tls_listen, "off") != 0;
+	bool outside = !off && !is_loopback(c->grpc.listen);
+
+	if (tls && (!c->grpc.tls_certificate[0] || !c->grpc.tls_key[0]))
+		eg_config_mistake(l, ORIGIN(grpc, tls_listen),
+				  "grpc.tls_listen needs grpc.tls_certificate and grpc.tls_key");
+	if (outside && c->grpc.token_file[0])
+		eg_config_warn(l, ORIGIN(grpc, listen),
+			       "tokens for %s travel unencrypted; use grpc.tls_listen",
+			       c->grpc.listen);
+	if (outside && !c->grpc.token_file[0] && c->access.anonymous != EG_ACCESS_NONE)
+		eg_config_warn(l, ORIGIN(grpc, listen),
+			       "whoever reaches %s sees what this machine does by its energy; set "
+			       "grpc.token_file and use grpc.tls_listen",
+			       c->grpc.listen);
+}
+
 void eg_config_check(struct eg_config_loader *l)
 {
 	const struct eg_config *c = &l->c->cfg;
 	struct eg_select select;
 
 	check_http(l);
+	check_grpc(l);
 	if (strcmp(c->energy.backend, "auto") != 0 &&
 	    eg_select_parse(c->energy.backend, &select) < 0)
 		eg_config_mistake(l, ORIGIN(energy, backend),

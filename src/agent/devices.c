@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What devices say beside their energy (temperature, memory, utilisation, model), read every ten seconds by
- * a thread of its own: vendor libraries take their time, and none of it is the loop's.
+ * What devices say beside their energy (temperature, memory, utilisation, model), read every ten seconds,
+ * twice a second while telemetry is streamed, by a thread of its own: vendor libraries take their time, and none of it is the loop's.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -10,7 +10,8 @@
 
 #include "agent/internal.h"
 
-#define PERIOD_S 10
+#define PERIOD_MS 10000
+#define BRISK_MS  500
 
 struct list {
 	size_t n;
@@ -24,7 +25,10 @@ struct eg_devices {
 	pthread_cond_t wake;
 	struct list *fresh; /* complete, not yet taken; NULL none */
 	struct list *shown; /* the loop's */
-	bool busy, quit;
+	bool busy, quit, brisk;
+	uint64_t lists;	   /* complete ones so far */
+	uint64_t shown_no; /* of the shown one; the loop's */
+	uint64_t fresh_no;
 };
 
 struct collect {
@@ -40,10 +44,18 @@ static void put(struct eg_attribute_sink *sink, const struct eg_attribute *attri
 		l->item[l->n++] = *attribute;
 }
 
+static struct timespec after(struct timespec ts, long ms)
+{
+	ts.tv_nsec += ms % 1000 * 1000000;
+	ts.tv_sec += ms / 1000 + ts.tv_nsec / 1000000000;
+	ts.tv_nsec %= 1000000000;
+	return ts;
+}
+
 static void *read_devices(void *arg)
 {
 	struct eg_devices *d = arg;
-	struct timespec until;
+	struct timespec until, begun;
 
 	pthread_mutex_lock(&d->lock);
 	while (!d->quit) {
@@ -61,11 +73,13 @@ static void *read_devices(void *arg)
 		if (list) {
 			free(d->fresh);
 			d->fresh = list;
+			d->fresh_no = ++d->lists;
 		}
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += PERIOD_S;
-		while (!d->quit && pthread_cond_timedwait(&d->wake, &d->lock, &until) == 0)
-			;
+		clock_gettime(CLOCK_MONOTONIC, &begun);
+		for (int r = 0; !d->quit && r == 0;) { /* the pace may change while it waits */
+			until = after(begun, d->brisk ? BRISK_MS : PERIOD_MS);
+			r = pthread_cond_timedwait(&d->wake, &d->lock, &until);
+		}
 	}
 	pthread_mutex_unlock(&d->lock);
 	return NULL;
@@ -122,8 +136,24 @@ struct eg_device_facts eg_devices_get(struct eg_devices *d)
 	if (d->fresh) {
 		free(d->shown);
 		d->shown = eg_take_ptr(d->fresh);
+		d->shown_no = d->fresh_no;
 	}
 	pthread_mutex_unlock(&d->lock);
 	return (struct eg_device_facts){.n = d->shown ? d->shown->n : 0,
 					.attribute = d->shown ? d->shown->item : NULL};
+}
+
+uint64_t eg_devices_number(const struct eg_devices *d)
+{
+	return d->shown_no;
+}
+
+void eg_devices_hurry(struct eg_devices *d, bool brisk)
+{
+	pthread_mutex_lock(&d->lock);
+	if (d->brisk != brisk) {
+		d->brisk = brisk;
+		pthread_cond_signal(&d->wake);
+	}
+	pthread_mutex_unlock(&d->lock);
 }

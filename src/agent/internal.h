@@ -19,10 +19,11 @@
 
 enum { EG_AGENT_ATTRIBUTES_MAX = 1024 };
 
-struct eg_self;	    /* self.c: what the agent costs */
-struct eg_watch;    /* watch.c: one log line for each change of state */
-struct eg_textfile; /* textfile.c */
-struct eg_devices;  /* devices.c */
+struct eg_self;	      /* self.c: what the agent costs */
+struct eg_watch;      /* watch.c: one log line for each change of state */
+struct eg_textfile;   /* textfile.c */
+struct eg_devices;    /* devices.c */
+struct eg_agent_grpc; /* grpc.c */
 
 struct agent {
 	const struct eg_agent_start *start;
@@ -60,7 +61,8 @@ struct agent {
 	struct eg_watch *watch;
 	struct eg_textfile *textfile;
 	struct eg_devices *devices;
-	struct eg_stats *stats; /* of the machine, for the all-smi rows; NULL: not asked for */
+	struct eg_agent_grpc *grpc; /* NULL: off */
+	struct eg_stats *stats;	    /* of the machine, for the all-smi rows; NULL: not asked for */
 	gid_t socket_gid;
 	char host[256];
 
@@ -116,6 +118,25 @@ int eg_devices_new(struct eg_meter *m, struct eg_devices **ret) EG_MUST_CHECK;
 bool eg_devices_free(struct eg_devices *d);
 /* The newest complete reading; the loop's until it asks again. */
 struct eg_device_facts eg_devices_get(struct eg_devices *d);
+/* Which reading the last get gave: it rises with each new one; 0: none yet. */
+uint64_t eg_devices_number(const struct eg_devices *d);
+/* Read twice a second, or every ten seconds again. */
+void eg_devices_hurry(struct eg_devices *d, bool brisk);
+
+/* grpc.c: energy.EnergyMonitor and ergon.v1.Energy in the loop. All but open and wants take NULL. */
+int eg_agent_grpc_open(struct agent *a, struct eg_strbuf *why) EG_MUST_CHECK;
+int eg_agent_grpc_reload(struct agent *a, struct eg_strbuf *why) EG_MUST_CHECK;
+void eg_agent_grpc_close(struct agent *a);
+int eg_agent_grpc_fd(const struct agent *a);		  /* -1 none */
+uint64_t eg_agent_grpc_timeout_ns(const struct agent *a); /* real time */
+/* When the sensors are to be read for somebody who streams finely; UINT64_MAX: nobody does. */
+uint64_t eg_agent_grpc_due_ns(const struct agent *a);
+/* Serves, and reads the sensors if that is due. */
+void eg_agent_grpc_run(struct agent *a);
+/* After the coarse view was renewed. */
+void eg_agent_grpc_coarse(struct agent *a);
+bool eg_agent_grpc_wants_coarse(const struct agent *a);
+void eg_agent_grpc_say(const struct agent *a);
 
 /* textfile.c: writes /metrics for node_exporter's collector, on a thread of its own. */
 int eg_textfile_new(const char *path, struct eg_textfile **ret) EG_MUST_CHECK;

@@ -83,7 +83,8 @@ static bool coarse_is_due(const struct agent *a)
 
 uint64_t eg_agent_coarse_due_ns(const struct agent *a)
 {
-	return eg_api_waits_coarse(a->api) ? coarse_due_ns(a) : UINT64_MAX;
+	return eg_api_waits_coarse(a->api) || eg_agent_grpc_wants_coarse(a) ? coarse_due_ns(a) :
+									      UINT64_MAX;
 }
 
 static void sample(struct agent *a)
@@ -98,7 +99,7 @@ void eg_agent_tick(struct agent *a)
 	sample(a);
 	a->facts.ticks++;
 	/* Somebody waits for it; else it is renewed when it is asked for, and then is newest. */
-	if (eg_api_wants_coarse(a->api) && coarse_is_due(a))
+	if ((eg_api_wants_coarse(a->api) || eg_agent_grpc_wants_coarse(a)) && coarse_is_due(a))
 		renew_coarse(a);
 	eg_watch_look(a->watch, a->fine, a->meter);
 	eg_watch_store(a->watch, a->store);
@@ -108,6 +109,8 @@ void eg_agent_tick(struct agent *a)
 void eg_agent_tell_api(struct agent *a)
 {
 	eg_api_tick(a->api, a->fine, a->coarse_is_new ? a->coarse : NULL);
+	if (a->coarse_is_new)
+		eg_agent_grpc_coarse(a);
 	a->coarse_is_new = false;
 }
 

@@ -183,7 +183,7 @@ class Agent:
     """The shipped agent on a simulated machine, in its own state and run directories."""
 
     def __init__(self, place, sim=None, *words, ready=True, env=None, config=None, state="state",
-                 listen="127.0.0.1:0", user=None, group=None, tls=None):
+                 listen="127.0.0.1:0", user=None, group=None, tls=None, grpc="off"):
         self.place = place
         self.tls = tls  # the context of its clients
         self.state = place.path(state)
@@ -195,7 +195,7 @@ class Agent:
         with open(self.config, "w") as f:
             f.write(text)
         self.words = [ERGON, "agent", "--config", self.config, "--state", self.state, "--socket",
-                      self.socket, "--listen", listen]
+                      self.socket, "--listen", listen] + (["--grpc", grpc] if grpc else [])
         if sim:
             self.words += ["--root", sim.root]
             if sim.clock:

@@ -115,7 +115,8 @@ static bool stands_alone(const struct eg_config_key *k)
 	return strncmp(k->name, "tls_", 4) != 0;
 }
 
-static const char *const tls_flags[] = {"http.tls_certificate", "http.tls_key"};
+static const char *const tls_flags[] = {"http.tls_certificate", "http.tls_key",
+					"grpc.tls_certificate", "grpc.tls_key"};
 
 /* Loads one key through some layers; what tls_* need else is given by flags that lose nothing. */
 static struct loaded load_key(unsigned key, const char *file_value, const char *env_value,
@@ -123,7 +124,7 @@ static struct loaded load_key(unsigned key, const char *file_value, const char *
 {
 	const struct eg_config_key *k = &eg_config_keys[key];
 	char toml[4096], env[4096], name[64];
-	struct eg_config_flag flags[3];
+	struct eg_config_flag flags[1 + EG_ARRAY_SIZE(tls_flags)];
 	size_t n = 0;
 
 	put_toml(toml, sizeof(toml), k, file_value ? file_value : "");
@@ -131,7 +132,8 @@ static struct loaded load_key(unsigned key, const char *file_value, const char *
 	if (flag_value)
 		flags[n++] = flag(k, flag_value, name, sizeof(name));
 	for (size_t i = 0; !stands_alone(k) && i < EG_ARRAY_SIZE(tls_flags); i++)
-		if (strcmp(tls_flags[i] + 5, k->name) != 0)
+		if (strncmp(tls_flags[i], k->section, 4) != 0 ||
+		    strcmp(tls_flags[i] + 5, k->name) != 0)
 			flags[n++] = (struct eg_config_flag){tls_flags[i], "/tls"};
 	return loaded_well(file_value ? toml : NULL, ENV(env_value ? env : "A=b"), flags, n);
 }
@@ -164,6 +166,12 @@ static void test_defaults(void **state)
 	assert_string_equal(c->http.tls_certificate, "");
 	assert_string_equal(c->http.token_file, "");
 	assert_int_equal(c->http.max_clients, 256);
+	assert_string_equal(c->grpc.listen, "127.0.0.1:50053");
+	assert_string_equal(c->grpc.tls_listen, "off");
+	assert_string_equal(c->grpc.token_file, "");
+	assert_int_equal(c->grpc.interval_ns, 50000000);
+	assert_string_equal(c->grpc.gpus, "");
+	assert_false(c->grpc.cpu_as_primary);
 	assert_int_equal(c->socket.mode, 0666);
 	assert_string_equal(c->socket.group, "ergon");
 	assert_true(c->page.enabled);
@@ -345,7 +353,7 @@ static void test_borders(void **state)
 			assert_range(i, text, false);
 		}
 	}
-	assert_int_equal(ranges, 11);
+	assert_int_equal(ranges, 12);
 }
 
 /* As the issue and the contract have them. */

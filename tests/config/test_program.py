@@ -60,7 +60,7 @@ def uncommented(text):
 
 def test_init_writes_the_defaults():
     text = config("init").stdout
-    equal(tomllib.loads(text), {s: {} for s in ("agent", "energy", "http", "socket", "page", "access", "compat",
+    equal(tomllib.loads(text), {s: {} for s in ("agent", "energy", "http", "grpc", "socket", "page", "access", "compat",
                                                 "drivers")})
     whole = flat(tomllib.loads(uncommented(text)))
     built_in = values()
@@ -112,6 +112,8 @@ OTHER = {
                "allow_estimates": True},
     "http": {"listen": "[::1]:0", "tls_certificate": "/c", "tls_key": "/k", "tls_client_ca": "/ca",
              "basic_auth_file": "/b", "token_file": "/t", "max_clients": 7, "textfile": "/x.prom"},
+    "grpc": {"listen": "[::1]:1", "tls_listen": "127.0.0.1:2", "tls_certificate": "/gc", "tls_key": "/gk",
+             "tls_client_ca": "/gca", "token_file": "/gt", "interval": "20ms", "gpus": "0,1", "cpu_as_primary": True},
     "socket": {"path": "off", "mode": "0640", "group": "g"},
     "page": {"enabled": False, "path": "/p", "group": "h"},
     "access": {"anonymous": "none", "authenticated": "coarse", "group": "coarse", "others": "none",

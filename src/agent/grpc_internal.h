@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the agent's gRPC server share. Nobody else includes this. */
+#ifndef EG_AGENT_GRPC_INTERNAL_H
+#define EG_AGENT_GRPC_INTERNAL_H
+
+#include <poll.h>
+#include <time.h>
+
+#include "agent/internal.h"
+#include "grpc/grpc.h"
+#include "grpc/tls.h"
+#include "monitor/service.h"
+#include "monitor/telemetry.h"
+
+#define EG_ENERGY_METHODS 5
+
+struct eg_energy_stream; /* grpc_energy.c */
+struct eg_energy_window;
+
+struct eg_agent_grpc {
+	struct agent *agent;
+	struct eg_grpc *server;
+	struct eg_service *service;
+	struct eg_grpc_method methods[EG_SERVICE_METHODS + EG_ENERGY_METHODS];
+	size_t n_methods;
+	bool serves;
+	/* By sight: the stamps of those who see finely are others than of those who see coarsely. */
+	struct eg_telemetry *telemetry[EG_SERVICE_SIGHTS];
+	struct eg_memory memory;
+	uint64_t facts_no;    /* of the attributes that they have */
+	uint64_t opened_ns;   /* real time */
+	struct eg_view *live; /* of the sample taken for those who stream finely */
+	uint64_t sampled_ns;  /* when; interval clock */
+	uint64_t settle_ns;   /* when its slow values are to be there; 0: none waits */
+	uint64_t monitor_ns;  /* next reading of EnergyMonitor; UINT64_MAX: nobody streams */
+	/* ergon.v1.Energy */
+	struct eg_energy_stream *streams;
+	struct eg_energy_window *windows;
+	size_t n_windows;
+};
+
+static inline uint64_t eg_grpc_real_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * EG_NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+enum eg_access eg_agent_grpc_access(const struct agent *a, const struct eg_grpc_peer *peer);
+
+/* grpc_energy.c: ergon.v1.Energy */
+size_t eg_agent_energy_methods(struct eg_agent_grpc *g, struct eg_grpc_method *ret);
+/* When it wants a fine sample; UINT64_MAX: it does not. */
+uint64_t eg_agent_energy_due_ns(const struct eg_agent_grpc *g);
+/* After a fine sample, which is in g->live. */
+void eg_agent_energy_fine(struct agent *a);
+void eg_agent_energy_coarse(struct agent *a);
+bool eg_agent_energy_wants_coarse(const struct eg_agent_grpc *g);
+void eg_agent_energy_close(struct eg_agent_grpc *g);
+
+#endif
