@@ -19,15 +19,14 @@ const HISTORY_MAX = 4096; // readings that the gauge looks back over
 const OTHER = 'other';
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT']);
 const BUCKETS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100];
-const TRACKED = Symbol('ergon.tracked');
+const STATUS = [OTHER, '1xx', '2xx', '3xx', '4xx', '5xx'];
 
 export { UNMATCHED } from './routes.js';
 
-function statusClass(res, aborted) {
-  if (aborted)
+function statusClass(res) {
+  if (!(res.writableFinished ?? res.writableEnded)) // HTTP/2 has the second alone
     return 'aborted';
-  const hundreds = Math.floor(res.statusCode / 100);
-  return hundreds >= 1 && hundreds <= 5 ? `${hundreds}xx` : OTHER;
+  return STATUS[Math.floor(res.statusCode / 100)] ?? OTHER;
 }
 
 /** Requests by method, route and class of status, each with its buckets of joules. */
@@ -118,6 +117,7 @@ export class RequestEnergy {
   #readings;
   #settlement;
   #histogram;
+  #open = new Set(); // answers
   #requests = 0;
   #settled = 0;
   #units = new Map();
@@ -141,7 +141,7 @@ export class RequestEnergy {
     this.#histogram = new Histogram([...buckets],
       checked(options.maxRoutes ?? ROUTES_MAX, 'maxRoutes', 1, 10000));
     this.#warn = options.warn ?? ((text) => process.emitWarning(text, { code: 'ERGON_AGENT_AWAY' }));
-    this.#settlement = new Settlement((request, joules) => this.#onSettled(request, joules),
+    this.#settlement = new Settlement((entry, joules) => this.#onSettled(entry, joules),
       { eventsMax: options.maxPending });
     this.#ownClient = !options.client;
     this.#client = options.client ?? connect(options);
@@ -164,13 +164,13 @@ export class RequestEnergy {
    * a pattern that the program declared.
    */
   track(req, res, route) {
-    if (res[TRACKED] || res.writableEnded || res.destroyed)
+    if (this.#open.has(res) || res.writableEnded || res.destroyed)
       return;
-    res[TRACKED] = true;
-    const request = { pair: null, status: null };
-    const entry = this.#settlement.begin(request, performance.now());
-    const end = () => {
-      if (request.pair)
+    this.#open.add(res); // a property of its own, or a WeakSet, makes an answer slow
+    const entry = this.#settlement.begin(performance.now());
+    // Comes after `finish`, and where there is none.
+    res.on('close', () => {
+      if (!this.#open.delete(res))
         return;
       const now = performance.now();
       let pattern = UNMATCHED;
@@ -180,13 +180,11 @@ export class RequestEnergy {
         // a request is counted whatever its route function does
       }
       const method = METHODS.has(req.method) ? req.method : OTHER;
-      request.pair = this.#histogram.pair(method, pattern);
-      request.status = statusClass(res, !res.writableFinished);
+      entry.pair = this.#histogram.pair(method, pattern);
+      entry.status = statusClass(res);
       this.#requests++;
       this.#settlement.end(entry, now);
-    };
-    res.once('finish', end);
-    res.once('close', end);
+    });
   }
 
   /** For Express: app.use(energy.express()), before everything that is to be counted. */
@@ -234,10 +232,10 @@ export class RequestEnergy {
 
   // ---- readings ----
 
-  #onSettled(request, joules) {
+  #onSettled({ pair, status }, joules) {
     this.#settled++;
     if (joules !== null)
-      this.#histogram.observe(request.pair, request.status, joules);
+      this.#histogram.observe(pair, status, joules);
   }
 
   #onReading({ t, joules, whole, note }) {
