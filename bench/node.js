@@ -14,14 +14,16 @@ import { requestEnergy } from '../bindings/node/src/middleware.js';
 const ROUNDS = 21;
 const CONNECTIONS = 8;
 const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
-const [socket, peers, serve] = process.argv.slice(2);
+const [socket, peers, serve] = process.argv.slice(2); // serve: bare, noop or ours
 const require = createRequire(`${peers}/package.json`);
 
-/** A hello-world of Express; with SOCKET also counted. Says its port, then its CPU time when asked. */
+/** A hello-world of Express, also with a middleware that does nothing, or ours. Says its port, then its CPU time. */
 function server() {
   const express = require('express');
   const app = express();
-  if (socket) {
+  if (serve === 'noop')
+    app.use((_req, _res, next) => next());
+  if (serve === 'ours') {
     const { Registry } = require('prom-client');
     app.use(requestEnergy({ socket, registry: new Registry() }).express());
   }
@@ -67,29 +69,33 @@ function load(port, requests) {
 }
 
 async function throughput() {
-  const children = ['', socket].map((s) => fork(fileURLToPath(import.meta.url), [s, peers, 'serve']));
+  const children = ['bare', 'noop', 'ours'].map((kind) => fork(fileURLToPath(import.meta.url), [socket, peers, kind]));
   const ports = await Promise.all(children.map((c) => say(c)));
   const requests = 3000;
   for (const port of ports)
     await load(port, 5 * requests); // until it is compiled
   const more = [];
+  const noop = [];
   const slower = [];
   const rates = [];
   for (let round = 0; round < ROUNDS; round++) {
     const us = [];
     const seconds = [];
-    for (const i of round % 2 ? [1, 0] : [0, 1]) {
+    for (let k = 0; k < 3; k++) {
+      const i = (k + round) % 3;
       const before = await say(children[i], 'cpu');
       seconds[i] = await load(ports[i], requests);
       us[i] = (await say(children[i], 'cpu') - before) / requests;
     }
-    more.push(us[1] - us[0]);
-    slower.push(seconds[1] / seconds[0] - 1);
+    noop.push(us[1] - us[0]);
+    more.push(us[2] - us[0]);
+    slower.push(seconds[2] / seconds[0] - 1);
     rates.push(requests / seconds[0]);
   }
   for (const child of children)
     child.disconnect();
-  return { server_cpu_us: median(more), throughput_loss: median(slower), bare_requests_a_second: median(rates) };
+  return { server_cpu_us: median(more), noop_cpu_us: median(noop), throughput_loss: median(slower),
+    bare_requests_a_second: median(rates) };
 }
 
 /** The middleware without a server: begin, end, and its part of the settlement. */
