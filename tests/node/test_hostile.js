@@ -216,7 +216,7 @@ await run({
       if (f.energyJoules === null)
         continue;
       assert.ok(Number.isFinite(f.energyJoules) && f.energyJoules >= last, `${f.energyJoules}`);
-      assert.ok(Math.abs(f.finishedJoules + f.unfinishedJoules + f.nonRequestJoules - f.energyJoules) <= 1e-6 * f.energyJoules);
+      assert.ok(Math.abs(f.finishedJoules + f.inFlightJoules + f.nonRequestJoules - f.energyJoules) <= 1e-6 * f.energyJoules);
       last = f.energyJoules;
     }
     assert.ok(last > 0 && warnings.length > 0);

@@ -81,7 +81,7 @@ async function closes(energy, registry, answers, share = 1e-9) {
   const account = accountOf(answers);
   near(values.app_energy_joules_total, account, share, 'the total');
   near(sumOf(values, 'app_request_energy_joules_sum') + values.app_nonrequest_energy_joules_total +
-    values.app_unfinished_request_energy_joules, account, share, 'requests + non-request');
+    values.app_inflight_energy_joules, account, share, 'requests + non-request');
   return { figures, values, account };
 }
 
@@ -181,7 +181,7 @@ async function framework(name) {
   assert.equal(count('/items/:id', 'GET', '2xx'), 12, text);
   assert.equal(count('/users/:user/in/posts/:post', 'GET', '2xx'), 20, text);
   assert.equal(count('/fail', 'GET', '5xx'), 1, text);
-  assert.equal(count('unmatched', 'GET', '4xx'), 1, text);
+  assert.equal(count('other', 'GET', '4xx'), 1, text);
   assert.equal(count('/slow', 'GET', 'aborted'), 1, text);
   assert.equal(values.app_requests_total, 36);
   assert.equal(figures.settledRequests, 36);
@@ -207,7 +207,7 @@ await run(cases({
     await settled(energy, 50);
     const { values, account } = await closes(energy, registry, answers, 0.001);
     const name = 'app_request_energy_joules';
-    const labels = '{route="unmatched",method="GET",status_class="2xx"}';
+    const labels = '{route="other",method="GET",status_class="2xx"}';
     assert.equal(values[`${name}_count${labels}`], 50);
     const sum = values[`${name}_sum${labels}`];
     assert.ok(sum > 0 && sum < account, `${sum} of ${account}`);
@@ -230,7 +230,7 @@ await run(cases({
     const end = await settled(energy, 10);
     const truth = await machine.truth(begin.bootNs, end.bootNs);
     near(end.energyJoules - begin.energyJoules, Object.values(truth).reduce((a, b) => a + b, 0), 0.005);
-    near(end.finishedJoules + end.nonRequestJoules + end.unfinishedJoules, end.energyJoules, 1e-9);
+    near(end.finishedJoules + end.nonRequestJoules + end.inFlightJoules, end.energyJoules, 1e-9);
     assert.equal(end.settledRequests, 10);
   },
 
@@ -393,7 +393,7 @@ await run(cases({
     const figures = await settled(energy, 200);
     assert.equal(figures.settledRequests, 200);
     assert.ok(figures.unmeasuredRequests >= 136, `${figures.unmeasuredRequests}`);
-    near(figures.finishedJoules + figures.nonRequestJoules + figures.unfinishedJoules, accountOf(answers), 1e-9);
+    near(figures.finishedJoules + figures.nonRequestJoules + figures.inFlightJoules, accountOf(answers), 1e-9);
   },
 
   async 'a request that lasts is counted as it goes'() {
@@ -409,13 +409,13 @@ await run(cases({
     await until('the request', () => finish);
     await pause(200);
     const half = await energy.settle();
-    assert.ok(half.unfinishedJoules > 0);
+    assert.ok(half.inFlightJoules > 0);
     assert.equal(half.finishedJoules, 0);
     finish();
     await asking;
     const done = await settled(energy, 1);
-    assert.equal(done.unfinishedJoules, 0);
-    assert.ok(done.finishedJoules >= half.unfinishedJoules);
+    assert.equal(done.inFlightJoules, 0);
+    assert.ok(done.finishedJoules >= half.inFlightJoules);
     near(done.finishedJoules + done.nonRequestJoules, accountOf(answers), 1e-9);
   },
 
@@ -438,7 +438,7 @@ await run(cases({
     assert.match(text, /^app_requests_total 1$/m);
     assert.match(text, /^app_joules_per_request \d/m);
     assert.match(text, /^app_units_total\{unit="tokens"\} 128$/m);
-    assert.match(text, /^app_energy_info\{scope="node",method="in_flight_share",provenance="measured",/m);
+    assert.match(text, /^app_energy_info\{scope="node",method="equal share of those in flight",backend="agent",provenance="measured",/m);
     const lint = spawnSync('promtool', ['check', 'metrics'], { input: text, encoding: 'utf8' });
     if (!lint.error)
       assert.equal(lint.status, 0, lint.stdout + lint.stderr);

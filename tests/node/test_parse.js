@@ -129,9 +129,9 @@ await run({
     for (let round = 0; round < ROUNDS / 5; round++) {
       const eventsMax = d(10) === 0 ? 4 + d(20) : undefined;
       const got = new Map();
-      const s = new Settlement((request, joules) => {
-        assert.ok(!got.has(request), 'settled twice');
-        got.set(request, joules);
+      const s = new Settlement((entry, joules) => {
+        assert.ok(!got.has(entry), 'settled twice');
+        got.set(entry, joules);
       }, { eventsMax });
       const requests = [];
       const readings = [];
@@ -143,13 +143,13 @@ await run({
         t += d(3) ? d(20) : 0;
         const what = d(10);
         if (what < 4) {
-          const r = { begin: t, end: null };
+          const r = { begin: t, end: null, entry: s.begin(t) };
           requests.push(r);
-          open.push([r, s.begin(r, t)]);
+          open.push(r);
         } else if (what < 7 && open.length) {
-          const [[r, entry]] = open.splice(d(open.length), 1);
+          const [r] = open.splice(d(open.length), 1);
           r.end = t;
-          s.end(entry, t);
+          s.end(r.entry, t);
         } else {
           const at = Math.max(settledTo ?? 0, t - d(15)); // of a time that is over
           const joules = d(8) === 0 ? null : d(1000) / 7;
@@ -170,7 +170,7 @@ await run({
         continue; // what overflows is unmeasured: only the sums are sure
       for (const r of requests) {
         if (r.end === null || settledTo === null || r.end > settledTo) {
-          assert.ok(!got.has(r), 'settled before its reading');
+          assert.ok(!got.has(r.entry), 'settled before its reading');
           continue;
         }
         let joules = 0;
@@ -187,7 +187,7 @@ await run({
             joules += step.joules / (step.to - step.from) /
               requests.filter((o) => o.begin <= ms && (o.end === null || o.end > ms)).length;
         }
-        const have = got.get(r);
+        const have = got.get(r.entry);
         const instant = readings.some((step) => step.to === step.from && step.joules);
         if (joules === null || have === null)
           assert.ok(have === null || r.begin === r.end, `${have}, not unmeasured`);
@@ -201,9 +201,9 @@ await run({
     const got = [];
     const s = new Settlement((_, joules) => got.push(joules));
     s.reading(0, null, true);
-    s.begin({}, 1); // never ends
+    s.begin(1); // never ends
     s.reading(1000, 3e11, true); // ten years of a kilowatt
-    const entry = s.begin({}, 1000.25);
+    const entry = s.begin(1000.25);
     s.end(entry, 1000.75);
     s.reading(1001, 0.004, true);
     assert.ok(Math.abs(got[0] - 0.001) < 1e-9, `${got[0]}`);

@@ -9,25 +9,22 @@
 import { connect } from './client.js';
 import { ErgonError } from './errors.js';
 import { Readings } from './readings.js';
-import { expressRoute, fastifyRoute, UNMATCHED } from './routes.js';
+import { expressRoute, fastifyRoute, OTHER } from './routes.js';
 import { Settlement } from './settle.js';
 
 const ROUTES_MAX = 100; // pairs of method and route
 const UNITS_MAX = 32; // kinds of units
 const LABEL_MAX = 128; // characters
 const HISTORY_MAX = 4096; // readings that the gauge looks back over
-const OTHER = 'other';
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT']);
-const BUCKETS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100];
-const TRACKED = Symbol('ergon.tracked');
+const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100];
+const METHOD = 'equal share of those in flight';
+const STATUS = [OTHER, '1xx', '2xx', '3xx', '4xx', '5xx'];
 
-export { UNMATCHED } from './routes.js';
-
-function statusClass(res, aborted) {
-  if (aborted)
+function statusClass(res) {
+  if (!(res.writableFinished ?? res.writableEnded)) // HTTP/2 has the second alone
     return 'aborted';
-  const hundreds = Math.floor(res.statusCode / 100);
-  return hundreds >= 1 && hundreds <= 5 ? `${hundreds}xx` : OTHER;
+  return STATUS[Math.floor(res.statusCode / 100)] ?? OTHER;
 }
 
 /** Requests by method, route and class of status, each with its buckets of joules. */
@@ -118,6 +115,7 @@ export class RequestEnergy {
   #readings;
   #settlement;
   #histogram;
+  #open = new Set(); // answers
   #requests = 0;
   #settled = 0;
   #units = new Map();
@@ -133,7 +131,7 @@ export class RequestEnergy {
 
   constructor(options = {}) {
     const interval = checked(options.interval ?? 1000, 'interval (ms)', 100, 60000);
-    this.#window = checked(options.window ?? 300000, 'window (ms)', interval, 86400000);
+    this.#window = checked(options.window ?? 300000, 'window (ms)', 2 * interval, 86400000);
     this.#stale = Math.max(5000, 3 * interval);
     const buckets = options.buckets ?? BUCKETS;
     if (!Array.isArray(buckets) || buckets.length > 64 || !buckets.every((b, i) => b > (buckets[i - 1] ?? 0)))
@@ -141,7 +139,7 @@ export class RequestEnergy {
     this.#histogram = new Histogram([...buckets],
       checked(options.maxRoutes ?? ROUTES_MAX, 'maxRoutes', 1, 10000));
     this.#warn = options.warn ?? ((text) => process.emitWarning(text, { code: 'ERGON_AGENT_AWAY' }));
-    this.#settlement = new Settlement((request, joules) => this.#onSettled(request, joules),
+    this.#settlement = new Settlement((entry, joules) => this.#onSettled(entry, joules),
       { eventsMax: options.maxPending });
     this.#ownClient = !options.client;
     this.#client = options.client ?? connect(options);
@@ -164,29 +162,27 @@ export class RequestEnergy {
    * a pattern that the program declared.
    */
   track(req, res, route) {
-    if (res[TRACKED] || res.writableEnded || res.destroyed)
+    if (this.#open.has(res) || res.writableEnded || res.destroyed)
       return;
-    res[TRACKED] = true;
-    const request = { pair: null, status: null };
-    const entry = this.#settlement.begin(request, performance.now());
-    const end = () => {
-      if (request.pair)
+    this.#open.add(res); // a property of its own, or a WeakSet, makes an answer slow
+    const entry = this.#settlement.begin(performance.now());
+    // Comes after `finish`, and where there is none.
+    res.on('close', () => {
+      if (!this.#open.delete(res))
         return;
       const now = performance.now();
-      let pattern = UNMATCHED;
+      let pattern = OTHER;
       try {
-        pattern = String(route?.() ?? UNMATCHED).slice(0, LABEL_MAX);
+        pattern = String(route?.() ?? OTHER).slice(0, LABEL_MAX);
       } catch {
         // a request is counted whatever its route function does
       }
       const method = METHODS.has(req.method) ? req.method : OTHER;
-      request.pair = this.#histogram.pair(method, pattern);
-      request.status = statusClass(res, !res.writableFinished);
+      entry.pair = this.#histogram.pair(method, pattern);
+      entry.status = statusClass(res);
       this.#requests++;
       this.#settlement.end(entry, now);
-    };
-    res.once('finish', end);
-    res.once('close', end);
+    });
   }
 
   /** For Express: app.use(energy.express()), before everything that is to be counted. */
@@ -234,10 +230,10 @@ export class RequestEnergy {
 
   // ---- readings ----
 
-  #onSettled(request, joules) {
+  #onSettled({ pair, status }, joules) {
     this.#settled++;
     if (joules !== null)
-      this.#histogram.observe(request.pair, request.status, joules);
+      this.#histogram.observe(pair, status, joules);
   }
 
   #onReading({ t, joules, whole, note }) {
@@ -272,12 +268,12 @@ export class RequestEnergy {
     return requests > 0 ? (last.energy - first.energy) / requests : null;
   }
 
-  /** The figures as of the last reading. energy = finished + unfinished + nonRequest. */
+  /** The figures as of the last reading. energy = finished + inFlight + nonRequest. */
   snapshot() {
     const s = this.#settlement;
     return {
       scope: 'node',
-      method: 'in_flight_share',
+      method: METHOD,
       provenance: this.#note?.provenance ?? null,
       boundary: this.#note?.boundary ?? null,
       known: this.#known(),
@@ -285,7 +281,7 @@ export class RequestEnergy {
       bootNs: this.#note?.boot_ns ?? null,
       energyJoules: this.#note ? s.energy : null,
       finishedJoules: this.#note ? s.finished : null,
-      unfinishedJoules: this.#note ? s.unfinished : null,
+      inFlightJoules: this.#note ? s.unfinished : null,
       nonRequestJoules: this.#note ? s.nonRequest : null,
       joulesPerRequest: this.joulesPerRequest,
       requests: this.#requests,
@@ -325,11 +321,11 @@ export class RequestEnergy {
     const known = (value) => () => (this.#known() ? one(value()) : []);
     return [
       new Metric(`${prefix}_energy_joules_total`, 'counter',
-        'Energy of the account since the first reading; which account: energy_info.', known(() => s.energy)),
+        `Energy of the account that requests are charged from (see ${prefix}_energy_info).`, known(() => s.energy)),
       new Metric(`${prefix}_requests_total`, 'counter', 'Requests that were answered or aborted.',
         () => one(this.#requests)),
       new Metric(`${prefix}_joules_per_request`, 'gauge',
-        'Energy of the account over requests, of the last minutes; absent without traffic.', () => {
+        'Energy of the account for each request, of the last minutes; absent where there was none.', () => {
           const joules = this.joulesPerRequest;
           return joules === null ? [] : one(joules);
         }, 'average'),
@@ -337,7 +333,7 @@ export class RequestEnergy {
         "Each request's share of the account, by requests in flight.", (name) => this.#histogram.values(name)),
       new Metric(`${prefix}_nonrequest_energy_joules_total`, 'counter',
         'Energy of the account that no request is charged with.', known(() => s.nonRequest)),
-      new Metric(`${prefix}_unfinished_request_energy_joules`, 'gauge',
+      new Metric(`${prefix}_inflight_energy_joules`, 'gauge',
         'Energy that requests in flight have gathered so far.', known(() => s.unfinished)),
       new Metric(`${prefix}_requests_unmeasured_total`, 'counter',
         'Requests without a figure, as energy was not known while they ran.', () => one(s.unmeasured)),
@@ -346,7 +342,7 @@ export class RequestEnergy {
       new Metric(`${prefix}_units_total`, 'counter', 'Units of work.',
         () => [...this.#units].map(([unit, value]) => ({ value, labels: { unit } }))),
       new Metric(`${prefix}_energy_info`, 'gauge', 'What the account is and how it is shared.',
-        () => (this.#note ? one(1, { scope: 'node', method: 'in_flight_share',
+        () => (this.#note ? one(1, { scope: 'node', method: METHOD, backend: 'agent',
           provenance: this.#note.provenance ?? '', boundary: this.#note.boundary ?? '' }) : []), 'first'),
     ];
   }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The route of a request, as the pattern that the program declared; never the path that a client sent. What
-// a framework does not tell is UNMATCHED. A raw path that took part in a mount is turned back into
+// a framework does not tell is OTHER. A raw path that took part in a mount is turned back into
 // its pattern, or left out.
 
-export const UNMATCHED = 'unmatched';
+export const OTHER = 'other';
 
 function text(pattern) {
   if (Array.isArray(pattern))
@@ -61,7 +61,7 @@ function mountPattern(stack, base) {
 /** Of an Express request that has been answered; app is the application of the middleware. */
 export function expressRoute(req, app) {
   if (!req.route)
-    return UNMATCHED;
+    return OTHER;
   const own = text(req.route.path);
   if (!req.baseUrl)
     return own;
@@ -72,5 +72,5 @@ export function expressRoute(req, app) {
 
 /** Of a Fastify request. */
 export function fastifyRoute(request) {
-  return request.routeOptions?.url ?? (request.routeOptions ? UNMATCHED : request.routerPath ?? UNMATCHED);
+  return request.routeOptions?.url ?? (request.routeOptions ? OTHER : request.routerPath ?? OTHER);
 }

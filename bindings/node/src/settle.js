@@ -19,14 +19,14 @@ export const EVENTS_MAX = 1 << 18; // begins and ends that wait for a reading
 
 export class Settlement {
   /**
-   * @param {(request: object, joules: number|null) => void} settled called once for each ended request; null:
-   *   unmeasured
+   * @param {(entry: object, joules: number|null) => void} settled called once for each ended request with what
+   *   `begin` returned; null: unmeasured
    */
   constructor(settled, { eventsMax = EVENTS_MAX } = {}) {
     this.settled = settled;
     this.eventsMax = eventsMax;
     this.times = []; // of begins and ends, which alternate for one request
-    this.requests = [];
+    this.entries = []; // theirs
     this.t = null; // of the last reading
     this.step = 0;
     this.lastUnshared = -1;
@@ -42,9 +42,9 @@ export class Settlement {
     this.unknownSeconds = 0; // of steps that were not shared
   }
 
-  /** A request begins at t (ms, never falling). Returns what `end` takes. */
-  begin(request, t) {
-    const entry = { request, step: -1, whole: 0, part: 0 };
+  /** A request begins at t (ms, never falling). Returns what `end` takes; pair and status are the caller's. */
+  begin(t) {
+    const entry = { pair: null, status: null, step: -1, whole: 0, part: 0 };
     this.note(entry, t);
     return entry;
   }
@@ -57,17 +57,17 @@ export class Settlement {
     if (this.times.length >= this.eventsMax)
       this.overflow();
     this.times.push(t);
-    this.requests.push(entry);
+    this.entries.push(entry);
   }
 
   // Too many wait: this step will not be shared, and they are settled without a figure.
   overflow() {
     this.overflowed = true;
     this.lastUnshared = this.step;
-    for (const entry of this.requests)
+    for (const entry of this.entries)
       this.event(entry);
     this.times = [];
-    this.requests = [];
+    this.entries = [];
   }
 
   event(entry) {
@@ -84,10 +84,10 @@ export class Settlement {
     if (this.lastUnshared >= entry.step) {
       this.nonRequest += joules;
       this.unmeasured++;
-      this.settled(entry.request, null);
+      this.settled(entry, null);
     } else {
       this.finished += joules;
-      this.settled(entry.request, joules);
+      this.settled(entry, joules);
     }
   }
 
@@ -127,12 +127,12 @@ export class Settlement {
       at = next;
       if (last)
         break;
-      this.event(this.requests[i]);
+      this.event(this.entries[i]);
     }
     this.nonRequest += idle;
     if (i > 0) {
       this.times = this.times.slice(i);
-      this.requests = this.requests.slice(i);
+      this.entries = this.entries.slice(i);
     }
     this.t = to;
     this.step++;

@@ -33,7 +33,7 @@ export interface RequestEnergyOptions extends ConnectOptions {
 
 export interface RequestFigures {
   scope: 'node';
-  method: 'in_flight_share';
+  method: string;
   provenance: Provenance | null;
   boundary: string | null;
   /** There is a reading, and it is not old. */
@@ -41,10 +41,10 @@ export interface RequestFigures {
   error: ErgonError | Error | null;
   /** Of the last reading. */
   bootNs: number | null;
-  /** = finished + unfinished + nonRequest */
+  /** = finished + inFlight + nonRequest */
   energyJoules: number | null;
   finishedJoules: number | null;
-  unfinishedJoules: number | null;
+  inFlightJoules: number | null;
   nonRequestJoules: number | null;
   joulesPerRequest: number | null;
   requests: number;
@@ -73,6 +73,3 @@ export class RequestEnergy {
 }
 
 export function requestEnergy(options?: RequestEnergyOptions): RequestEnergy;
-
-/** The route of a request of which none is known. */
-export const UNMATCHED: 'unmatched';
