@@ -115,12 +115,14 @@ static void slow(void *arg, struct eg_grpc_call *call, const void *request, size
 {
 }
 
-/* Oversize: an answer that is too large. */
+/* Oversize: an answer that is too large; "end": and finish it at once. */
 static void oversize(void *arg, struct eg_grpc_call *call, const void *request, size_t len)
 {
 	eg_grpc_send(call, "first", 5);
 	eg_grpc_send(call, big, sizeof(big));
 	eg_grpc_send(call, "third", 5);
+	if (len == 3)
+		eg_grpc_finish(call, EG_GRPC_OK, NULL);
 }
 
 /* Burst: "COUNT SIZE STATUS", all at once; each message begins with its number as text. */
