@@ -116,7 +116,7 @@ static bool stands_alone(const struct eg_config_key *k)
 }
 
 static const char *const tls_flags[] = {"http.tls_certificate", "http.tls_key",
-					   "grpc.tls_certificate", "grpc.tls_key"};
+					"grpc.tls_certificate", "grpc.tls_key"};
 
 /* Loads one key through some layers; what tls_* need else is given by flags that lose nothing. */
 static struct loaded load_key(unsigned key, const char *file_value, const char *env_value,
