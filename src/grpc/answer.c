@@ -94,6 +94,12 @@ static bool fits(const struct eg_grpc_call *call, size_t more)
 	       call->conn->grpc->queue_bytes + more <= EG_GRPC_QUEUES_MAX;
 }
 
+static void release_spare(struct eg_grpc_call *call)
+{
+	for (unsigned i = call->count; i < call->queue_cap; i++)
+		release(call, at(call, i));
+}
+
 /* A buffer of that size at the end of the ring; where memory is short, in place of older messages. */
 static int make_buffer(struct eg_grpc_call *call, size_t need)
 {
@@ -105,12 +111,11 @@ static int make_buffer(struct eg_grpc_call *call, size_t need)
 	while (cap < need && cap < EG_GRPC_KEEP_BYTES)
 		cap *= 2;
 	cap = EG_MAX(cap, need);
-	for (unsigned i = call->count; i < call->queue_cap && !fits(call, cap); i++)
-		release(call, at(call, i));
+	if (!fits(call, cap))
+		release_spare(call);
 	while (!fits(call, cap) && call->count > (at(call, 0)->sent > 0)) {
 		drop_oldest(call);
-		/* What it held lies before the first, or where the first has left. */
-		release(call, at(call, call->queue_cap - 1));
+		release_spare(call);
 	}
 	m = at(call, call->count);
 	release(call, m);
@@ -279,7 +284,11 @@ void eg_grpc_answer_end(struct eg_grpc_call *call, enum eg_grpc_status status, c
 
 void eg_grpc_finish(struct eg_grpc_call *call, enum eg_grpc_status status, const char *text)
 {
-	if (call->stage == EG_GRPC_OPEN)
+	if (call->stage != EG_GRPC_OPEN)
+		return;
+	if (call->oversize)
+		eg_grpc_answer_end(call, EG_GRPC_RESOURCE_EXHAUSTED, EG_GRPC_OVERSIZE_TEXT);
+	else
 		eg_grpc_answer_end(call, status, text);
 }
 

@@ -93,8 +93,7 @@ static void reset(struct eg_grpc_call *call, uint32_t error, uint64_t now_ns)
 void eg_grpc_call_expire(struct eg_grpc_call *call, uint64_t now_ns)
 {
 	if (call->oversize && call->stage == EG_GRPC_OPEN) {
-		eg_grpc_call_end(call, EG_GRPC_RESOURCE_EXHAUSTED,
-				 "an answer is larger than 4 MiB");
+		eg_grpc_call_end(call, EG_GRPC_RESOURCE_EXHAUSTED, EG_GRPC_OVERSIZE_TEXT);
 	} else if (call->expired) {
 		/* Not even the reset could leave. */
 		eg_grpc_conn_kill(call->conn);

@@ -31,10 +31,12 @@
 #define EG_GRPC_HEADERS_BOMB (128u << 10) /* whoever sends more in one list is closed */
 #define EG_GRPC_REQUESTS_MAX \
 	(256u << 10) /* bytes of one connection's requests that are not whole yet */
-#define EG_GRPC_QUEUES_MAX (64u << 20) /* bytes of all queues; more: messages are dropped */
-#define EG_GRPC_QUEUED_MAX (9u << 20)  /* and of those of one connection: two of the largest */
-#define EG_GRPC_KEEP_BYTES (16u << 10) /* the buffer of a longer message is given back */
-#define EG_GRPC_BACKLOG	   256	       /* frames waiting to leave; more: the client is not read */
+#define EG_GRPC_QUEUES_MAX    (64u << 20) /* bytes of all queues; more: messages are dropped */
+#define EG_GRPC_QUEUED_MAX    (9u << 20)  /* and of those of one connection: two of the largest */
+#define EG_GRPC_KEEP_BYTES    (16u << 10) /* the buffer of a longer message is given back */
+#define EG_GRPC_BACKLOG	      256 /* frames waiting to leave; more: the client is not read */
+
+#define EG_GRPC_OVERSIZE_TEXT "an answer is larger than 4 MiB"
 
 #define EG_GRPC_GREETING_NS \
 	(10 * EG_NSEC_PER_SEC) /* TLS, preface and SETTINGS must be there by then */

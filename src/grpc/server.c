@@ -381,10 +381,11 @@ struct eg_grpc *eg_grpc_close(struct eg_grpc *g)
 		return NULL;
 	close_listener(&g->plain);
 	close_listener(&g->secure);
-	while (g->conns) {
-		eg_grpc_conn_kill(g->conns);
+	/* Methods are told of all before any is freed: they may still speak of one in the gone() of another. */
+	for (struct eg_grpc_conn *c = g->conns; c; c = c->next)
+		eg_grpc_conn_kill(c);
+	while (g->conns)
 		eg_grpc_conn_free(g->conns);
-	}
 	if (g->credentials)
 		g->tls->unload(g->credentials);
 	eg_tokens_free(g->tokens);

@@ -10,7 +10,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "grpc/health.h"
 #include "grpc/internal.h"
+#include "grpc/reflection.h"
 
 #define TURNS 64
 #define HELD  64
@@ -79,11 +81,28 @@ static void chat(void *arg, struct eg_grpc_call *call, const void *data, size_t 
 	hold(call);
 }
 
-static const struct eg_grpc_method methods[] = {
+static struct eg_grpc_method methods[3 + EG_GRPC_HEALTH_METHODS + EG_GRPC_REFLECTION_METHODS] = {
 	{.path = "/t/E", .begin = echo},
 	{.path = "/t/S", .begin = stream, .gone = forget},
 	{.path = "/t/C", .begin = chat, .message = message, .end = end, .gone = forget},
 };
+
+static void begin(void)
+{
+	static const char *const services[] = {"t"};
+	static const struct eg_grpc_descriptors *const sets[] = {&eg_grpc_own_descriptors};
+	const struct eg_grpc_config cfg = {.listen = "127.0.0.1:0", .queue = 3, .max_streams = 8};
+	struct eg_grpc_health *health;
+	struct eg_grpc_reflection *reflection;
+
+	if (eg_grpc_health_new(services, 1, &health) < 0 ||
+	    eg_grpc_reflection_new(sets, 1, methods, EG_ARRAY_SIZE(methods), &reflection) < 0)
+		abort();
+	eg_grpc_health_methods(health, &methods[3]);
+	eg_grpc_reflection_methods(reflection, &methods[3 + EG_GRPC_HEALTH_METHODS]);
+	if (eg_grpc_open(&cfg, methods, EG_ARRAY_SIZE(methods), &server, NULL) < 0)
+		abort();
+}
 
 static void turn(void)
 {
@@ -109,12 +128,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 	static const uint8_t settings[9] = {0, 0, 0, 4};
-	struct eg_grpc_config cfg = {.listen = "127.0.0.1:0", .queue = 3, .max_streams = 8};
 	unsigned pieces, begins;
 	int fd[2];
 
-	if (!server && eg_grpc_open(&cfg, methods, EG_ARRAY_SIZE(methods), &server, NULL) < 0)
-		abort();
+	if (!server)
+		begin();
 	if (size < 1)
 		return 0;
 	begins = data[0] & 3;

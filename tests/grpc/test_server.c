@@ -6,7 +6,7 @@
  *                 [clients=N] [streams=N] [queue=N] [idle_ms=N]
  *
  * It prints "plain ADDRESS", "tls ADDRESS" and "ready", serves until SIGTERM, drains, and ends with 0.
- * SIGHUP reloads. What cannot be opened ends it with 2 and the sentence on standard error. Requests and
+ * SIGHUP reloads; SIGUSR1 and SIGUSR2 change the health of test.T to SERVING and NOT_SERVING. What cannot be opened ends it with 2 and the sentence on standard error. Requests and
  * answers are texts; see `methods` below.
  */
 #include <dirent.h>
@@ -22,6 +22,8 @@
 
 #include "base/parse.h"
 #include "grpc/grpc.h"
+#include "grpc/health.h"
+#include "grpc/reflection.h"
 #include "grpc/tls.h"
 
 #define OPEN_MAX_CALLS 16384
@@ -39,13 +41,17 @@ static struct eg_grpc_config cfg;
 static struct stream *streams[OPEN_MAX_CALLS];
 static size_t n_streams;
 static uint64_t gone, ended;
-static volatile sig_atomic_t stop, reload;
+static volatile sig_atomic_t stop, reload, serving;
 static uint8_t big[EG_GRPC_MESSAGE_MAX + 1];
 
 static void on_signal(int sig)
 {
 	if (sig == SIGHUP)
 		reload = 1;
+	else if (sig == SIGUSR1)
+		serving = EG_GRPC_SERVING;
+	else if (sig == SIGUSR2)
+		serving = EG_GRPC_NOT_SERVING;
 	else
 		stop = 1;
 }
@@ -109,12 +115,14 @@ static void slow(void *arg, struct eg_grpc_call *call, const void *request, size
 {
 }
 
-/* Oversize: an answer that is too large. */
+/* Oversize: an answer that is too large; "end": and finish it at once. */
 static void oversize(void *arg, struct eg_grpc_call *call, const void *request, size_t len)
 {
 	eg_grpc_send(call, "first", 5);
 	eg_grpc_send(call, big, sizeof(big));
 	eg_grpc_send(call, "third", 5);
+	if (len == 3)
+		eg_grpc_finish(call, EG_GRPC_OK, NULL);
 }
 
 /* Burst: "COUNT SIZE STATUS", all at once; each message begins with its number as text. */
@@ -253,21 +261,24 @@ static void stats(void *arg, struct eg_grpc_call *call, const void *request, siz
 	eg_grpc_finish(call, EG_GRPC_OK, NULL);
 }
 
-static const struct eg_grpc_method methods[] = {
-	{.path = "/test.T/Echo", .begin = echo},
-	{.path = "/test.T/Open", .begin = peer, .open = true},
-	{.path = "/test.T/Peer", .begin = peer},
-	{.path = "/test.T/Fail", .begin = fail},
-	{.path = "/test.T/Slow", .begin = slow, .gone = on_gone},
-	{.path = "/test.T/Oversize", .begin = oversize, .gone = on_gone},
-	{.path = "/test.T/Burst", .begin = burst, .gone = on_gone},
-	{.path = "/test.T/Stream", .begin = stream, .gone = stream_gone},
-	{.path = "/test.T/Chat",
-	 .begin = chat,
-	 .message = chat_message,
-	 .end = chat_end,
-	 .gone = on_gone},
-	{.path = "/test.T/Stats", .begin = stats, .open = true},
+#define OWN_METHODS 10
+
+static struct eg_grpc_method
+	methods[OWN_METHODS + EG_GRPC_HEALTH_METHODS + EG_GRPC_REFLECTION_METHODS] = {
+		{.path = "/test.T/Echo", .begin = echo},
+		{.path = "/test.T/Open", .begin = peer, .open = true},
+		{.path = "/test.T/Peer", .begin = peer},
+		{.path = "/test.T/Fail", .begin = fail},
+		{.path = "/test.T/Slow", .begin = slow, .gone = on_gone},
+		{.path = "/test.T/Oversize", .begin = oversize, .gone = on_gone},
+		{.path = "/test.T/Burst", .begin = burst, .gone = on_gone},
+		{.path = "/test.T/Stream", .begin = stream, .gone = stream_gone},
+		{.path = "/test.T/Chat",
+		 .begin = chat,
+		 .message = chat_message,
+		 .end = chat_end,
+		 .gone = on_gone},
+		{.path = "/test.T/Stats", .begin = stats, .open = true},
 };
 
 static void set(const char *name, const char *value)
@@ -323,8 +334,18 @@ int main(int argc, char **argv)
 {
 	EG_CLEANUP(eg_strbuf_free) struct eg_strbuf why = EG_STRBUF_INIT(1024);
 	struct sigaction sa = {.sa_handler = on_signal};
+	static const char *const services[] = {"test.T"};
+	static const struct eg_grpc_descriptors *const sets[] = {&eg_grpc_own_descriptors};
+	struct eg_grpc_health *health;
+	struct eg_grpc_reflection *reflection;
 	uint64_t end_ns;
 
+	if (eg_grpc_health_new(services, 1, &health) < 0 ||
+	    eg_grpc_reflection_new(sets, 1, methods, EG_ARRAY_SIZE(methods), &reflection) < 0)
+		return 2;
+	eg_grpc_health_set(health, NULL, EG_GRPC_SERVING);
+	eg_grpc_health_methods(health, &methods[OWN_METHODS]);
+	eg_grpc_reflection_methods(reflection, &methods[OWN_METHODS + EG_GRPC_HEALTH_METHODS]);
 	cfg.tls = &eg_grpc_gnutls;
 	for (int i = 1; i < argc; i++) {
 		char *value = strchr(argv[i], '=');
@@ -336,8 +357,12 @@ int main(int argc, char **argv)
 	}
 	sigaction(SIGTERM, &sa, NULL);
 	sigaction(SIGHUP, &sa, NULL);
+	sigaction(SIGUSR1, &sa, NULL);
+	sigaction(SIGUSR2, &sa, NULL);
 	if (eg_grpc_open(&cfg, methods, EG_ARRAY_SIZE(methods), &grpc, &why) < 0) {
 		fprintf(stderr, "%s\n", eg_strbuf_get(&why));
+		eg_grpc_health_free(health);
+		eg_grpc_reflection_free(reflection);
 		return 2;
 	}
 	printf("plain %s\ntls %s\nready\n", eg_grpc_address(grpc, false),
@@ -345,6 +370,9 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	while (!stop) {
 		turn();
+		if (serving)
+			eg_grpc_health_set(health, "test.T", (enum eg_grpc_serving)serving);
+		serving = 0;
 		if (reload) {
 			int r = eg_grpc_reload(grpc, &cfg, &why);
 
@@ -359,5 +387,7 @@ int main(int argc, char **argv)
 		turn();
 	printf("%s\n", eg_grpc_is_idle(grpc) ? "idle" : "busy");
 	eg_grpc_close(grpc);
+	eg_grpc_health_free(health);
+	eg_grpc_reflection_free(reflection);
 	return n_streams ? 3 : 0;
 }
