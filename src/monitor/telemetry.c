@@ -83,6 +83,7 @@ struct eg_telemetry {
 	int celsius_fd;	     /* of a Jetson's GPU; -1 none */
 	uint64_t details_ns; /* when they were read; 0 never */
 	uint64_t last_ns;    /* interval clock of the last reading */
+	uint64_t sample_ns;  /* of its sample */
 	uint64_t last_unix_ns;
 };
 
@@ -637,23 +638,23 @@ static void read_details(struct eg_telemetry *t, const struct eg_view *v, uint64
 
 /*
  * The moment that the energy is of: the mean of when its channels were read, those that have a new
- * value. Where none has, that of the sample, so that stamps stay as even as the ticks.
+ * value. Where none has, or it was read just after the last reading (a sensor slower than the ticks), that of
+ * the sample: stamps stay as even as the ticks.
  */
 static uint64_t moment_of(struct eg_telemetry *t, const struct eg_view *v, uint64_t now_ns)
 {
 	const struct group *g = t->gpu.n ? &t->gpu : &t->cpu;
-	uint64_t first = 0, sum = 0, n = 0, at = v->t_ns;
+	uint64_t sum = 0, n = 0, at = v->t_ns, step = v->t_ns - EG_MIN(t->sample_ns, v->t_ns);
 
 	for (size_t i = 0; i < g->n; i++) {
 		uint64_t read_ns = v->channel[g->part[i].channel].t_ns;
 
 		if (read_ns <= t->last_ns || read_ns > now_ns)
 			continue;
-		first = n ? first : read_ns;
 		sum += read_ns - t->last_ns;
 		n++;
 	}
-	if (n)
+	if (n && (!t->sample_ns || sum / n >= step / 2))
 		at = t->last_ns + sum / n;
 	if (at <= t->last_ns)
 		at = EG_MAX(v->t_ns, t->last_ns + 1);
@@ -707,6 +708,7 @@ void eg_telemetry_read(struct eg_telemetry *t, const struct eg_view *v, uint64_t
 		.system = &t->system,
 		.gpu = &t->info};
 	t->last_ns = at;
+	t->sample_ns = v->t_ns;
 	read_details(t, v, now_ns, ret);
 	if (stands_for_gpu(t)) {
 		ret->power_watts = ret->cpu_power_watts;

@@ -322,23 +322,25 @@ def test_a_caller_who_leaves_leaves_no_window():
         sim = place.add(Sim(place, cpu_machine("50W"), clock=True))
         s = Served(place, sim, config="[access]\nmax_windows = 1\n")
         channel = s.channel()
-        s.call("GetTotals", "GetTotalsRequest", "Totals")  # the coarse view is new: a begin waits for the next
+        renew = lambda: (s.call("GetTotals", "GetTotalsRequest", "Totals"), s.agent.local("/-/ready"))  # noqa: E731
+        renew()  # the coarse view is new, and has been handed around: a begin waits for the next
         f = s.call("BeginWindow", "BeginWindowRequest", "Window", channel=channel, future=True)
         s.call("ListChannels", "ListChannelsRequest", "ListChannelsResponse", channel=channel)  # it has arrived
-        assert not f.done(), "it was to wait"
+        assert not f.done(), f"it was to wait: {f}"
         f.cancel()
-        s.call("ListChannels", "ListChannelsRequest", "ListChannelsResponse", channel=channel)
-        f = s.call("BeginWindow", "BeginWindowRequest", "Window", channel=channel, future=True)
-        until("its begin", lambda: sim.time.sleep(0.1) or f.done())
-        assert f.code() == grpc.StatusCode.OK, f
+
+        def done(*args, **kw):
+            """Once the server knows that the other caller has left."""
+            g = s.call(*args, channel=channel, future=True, **kw)
+            until("an answer", lambda: sim.time.sleep(0.1) or g.done())
+            return g.result() if g.code() == grpc.StatusCode.OK else None
+        window = until("the one place", lambda: done("BeginWindow", "BeginWindowRequest", "Window"), 20)
         # A caller who leaves while his window ends finds it again.
-        e = s.call("EndWindow", "EndWindowRequest", "WindowResult", channel=channel, future=True, id=f.result().id)
+        renew()
+        e = s.call("EndWindow", "EndWindowRequest", "WindowResult", channel=channel, future=True, id=window.id)
         s.call("ListChannels", "ListChannelsRequest", "ListChannelsResponse", channel=channel)
         e.cancel()
-        s.call("ListChannels", "ListChannelsRequest", "ListChannelsResponse", channel=channel)
-        e = s.call("EndWindow", "EndWindowRequest", "WindowResult", channel=channel, future=True, id=f.result().id)
-        until("its end", lambda: sim.time.sleep(0.1) or e.done())
-        assert e.code() == grpc.StatusCode.OK, e
+        until("its end", lambda: done("EndWindow", "EndWindowRequest", "WindowResult", id=window.id), 20)
 
 
 def test_the_default_port_may_be_taken():

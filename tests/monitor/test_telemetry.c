@@ -487,6 +487,27 @@ static void a_repeated_value_has_the_samples_time(void **state)
 	end(&b);
 }
 
+static void a_sensor_slower_than_the_ticks_keeps_stamps_even(void **state)
+{
+	struct bench b;
+	int64_t last = 0;
+
+	begin(&b, "nvml");
+	gpu(&b, 0, "100W");
+	start(&b);
+	/* Every second tick it has a value, which was read right after the tick before. */
+	for (unsigned i = 2; i <= 40; i++) {
+		b.r->c[0].absent = i % 2;
+		b.r->c[0].lag_ns = 49 * MS;
+		read_at(&b, i * 50 * MS);
+		if (i > 4 && b.now.timestamp_nanos != last + (int64_t)(50 * MS))
+			fail_msg("reading %u: %lld ns after the last", i,
+				 (long long)(b.now.timestamp_nanos - last));
+		last = b.now.timestamp_nanos;
+	}
+	end(&b);
+}
+
 static void small_steps_of_the_clock_are_bridged(void **state)
 {
 	struct bench b;
@@ -685,6 +706,7 @@ int main(void)
 		cmocka_unit_test(integrated_power_starts_at_zero),
 		cmocka_unit_test(stamps_rise_and_follow_the_read),
 		cmocka_unit_test(a_repeated_value_has_the_samples_time),
+		cmocka_unit_test(a_sensor_slower_than_the_ticks_keeps_stamps_even),
 		cmocka_unit_test(small_steps_of_the_clock_are_bridged),
 		cmocka_unit_test(large_steps_of_the_clock_are_followed),
 		cmocka_unit_test(old_details_are_not_told),

@@ -79,8 +79,11 @@ static bool finish(struct eg_powermetrics_decoder *d, struct eg_powermetrics_sam
 	double max_uj = (double)EG_POWERMETRICS_MAX_UW * seconds;
 
 	for (int i = 0; good && i < EG_POWERMETRICS_FIELDS; i++) {
-		double uj;
+		double uj, uw = d->power_mw[i].value * 1e3;
 
+		s.uw[i] = d->power_mw[i].set && uw <= (double)EG_POWERMETRICS_MAX_UW ?
+				  (uint64_t)(uw + .5) :
+				  UINT64_MAX;
 		/* The power is the mean over the sample, so times its length it is the energy. */
 		if (d->energy_mj[i].set)
 			uj = d->energy_mj[i].value * 1e3;

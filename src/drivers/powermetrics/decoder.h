@@ -32,6 +32,7 @@ struct eg_powermetrics_sample {
 	uint64_t elapsed_ns;
 	unsigned have; /* bit of a field */
 	uint64_t uj[EG_POWERMETRICS_FIELDS];
+	uint64_t uw[EG_POWERMETRICS_FIELDS]; /* as it was written; UINT64_MAX: it was not */
 };
 
 struct eg_powermetrics_decoder {

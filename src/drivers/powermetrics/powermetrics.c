@@ -45,6 +45,7 @@ struct eg_instance {
 	struct eg_powermetrics_decoder decoder;
 
 	uint64_t uj[EG_POWERMETRICS_FIELDS];  /* since the program's start */
+	uint64_t uw[EG_POWERMETRICS_FIELDS];  /* that the last sample told, by field; UINT64_MAX */
 	uint64_t end_ns;		      /* of the last sample; 0 none in this run */
 	bool missing[EG_POWERMETRICS_FIELDS]; /* a sample of this run lacked it */
 	uint32_t epoch[EG_POWERMETRICS_FIELDS];
@@ -255,6 +256,7 @@ static int open_instance(const struct eg_env *env, const struct eg_driver_config
 		return r;
 	}
 	describe_channels(inst, s.have);
+	memcpy(inst->uw, s.uw, sizeof(inst->uw));
 	inst->end_ns = eg_clock_ns(&env->clock);
 	inst->heard_ns = eg_clock_awake_ns(&env->clock);
 	inst->asleep_ns = inst->end_ns - inst->heard_ns;
@@ -316,6 +318,7 @@ static void take_sample(struct eg_instance *inst, const struct eg_powermetrics_s
 		inst->missing[i] = !have;
 		inst->uj[i] += have ? s->uj[inst->field[i]] : 0;
 	}
+	memcpy(inst->uw, s->uw, sizeof(inst->uw));
 	inst->end_ns = EG_MIN(inst->end_ns + s->elapsed_ns, now_ns);
 	put_all(inst, sink, EG_STATUS_OK);
 	inst->heard_ns = eg_clock_awake_ns(&inst->env->clock);
@@ -356,6 +359,7 @@ static void end_run(struct eg_instance *inst, uint64_t now_ns)
 	eg_child_stop(&inst->child, PATIENCE_MS);
 	for (size_t i = 0; i < inst->n; i++)
 		inst->epoch[i]++;
+	memset(inst->uw, 0xff, sizeof(inst->uw));
 	inst->end_ns = 0;
 	inst->retry_ns = now_ns + inst->backoff_ns;
 	inst->backoff_ns = EG_MIN(2 * inst->backoff_ns, BACKOFF_MAX_NS);
@@ -420,6 +424,17 @@ static void read_channels(struct eg_instance *inst, struct eg_sink *sink, struct
 	}
 }
 
+/* powermetrics tells it beside the energy, as the mean over a sample. */
+static int power(const struct eg_instance *inst, size_t channel, uint64_t *ret_uw)
+{
+	uint64_t uw = inst->uw[inst->field[channel]];
+
+	if (uw == UINT64_MAX)
+		return -ENODATA;
+	*ret_uw = uw;
+	return 0;
+}
+
 static const struct eg_option options[] = {
 	{"sample_ms", EG_OPTION_U64, "500", "length of powermetrics' samples, 20 to 60000"},
 	{NULL},
@@ -436,5 +451,6 @@ const struct eg_driver eg_driver_powermetrics = {
 	.open = open_instance,
 	.describe = describe,
 	.read = read_channels,
+	.power = power,
 	.close = close_instance,
 };
