@@ -19,8 +19,18 @@ if [ "$(cat "$dir/done" 2>/dev/null)" != "$want" ]; then
 	echo '{"private": true}' >"$dir/package.json"
 	# shellcheck disable=SC2086 # a list of words
 	if ! (cd "$dir" && npm install --no-audit --no-fund --no-package-lock --no-update-notifier \
-		--ignore-scripts --fetch-retries=1 --fetch-timeout=60000 $want) >"$dir.log" 2>&1 9>&-; then
-		echo "the npm registry is away: $(grep -m1 'npm error' "$dir.log" || tail -1 "$dir.log")"
+		--ignore-scripts --fetch-retries=1 --fetch-timeout=20000 $want) >"$dir.log" 2>&1 9>&-; then
+		# npm 9 says ERR!, later ones error.
+		code=$(sed -n 's/^npm \(ERR!\|error\) code //p' "$dir.log" | head -1)
+		case $code in
+		ENOTFOUND | EAI_AGAIN | ECONN* | ENETUNREACH | EHOSTUNREACH | ETIMEDOUT | ERR_SOCKET_TIMEOUT | FETCH_ERROR | E403 | E5??)
+			echo "the npm registry is away: $code"
+			;;
+		*)
+			echo "npm install failed:"
+			tail -20 "$dir.log"
+			;;
+		esac
 		exit 1
 	fi
 	printf '%s\n' "$want" >"$dir/done"

@@ -59,6 +59,11 @@ export class Machine {
     return ask('sleep', { machine: this.machine, seconds });
   }
 
+  /** Simulated nanoseconds. */
+  now() {
+    return ask('now', { machine: this.machine });
+  }
+
   /** True joules of each sensor between two stamps. */
   truth(begin, end) {
     return ask('truth', { machine: this.machine, begin, end });

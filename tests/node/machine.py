@@ -37,7 +37,8 @@ class Machines:
         """The agent; state: the name of its ledger's directory."""
         place = self._at(ask)
         place.agent = place.add(rig.Agent(place, place.sim, *place.words, config=place.config_text,
-                                          state=ask.get("state", "state")))
+                                          state=ask.get("state", "state"),
+                                          listen=ask.get("listen", "127.0.0.1:0")))
         return {"address": place.agent.address, "pid": place.agent.process.pid}
 
     def kill(self, ask):
@@ -49,6 +50,10 @@ class Machines:
     def sleep(self, ask):
         """Simulated seconds."""
         self._at(ask).sim.time.sleep(ask["seconds"])
+
+    def now(self, ask):
+        """Simulated nanoseconds."""
+        return self._at(ask).sim.time.now()
 
     def truth(self, ask):
         return self._at(ask).sim.truth(ask["begin"], ask["end"])

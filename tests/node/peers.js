@@ -9,7 +9,7 @@ import { Skip, SOURCE } from './harness.js';
 export const BUILD = path.resolve(process.argv[2] ?? 'build');
 let place = null;
 
-/** The directory that has node_modules. Skips where the registry is away. */
+/** The directory that has node_modules. Skips where the registry is away; anything else is a failure. */
 export function peers() {
   if (!place) {
     const r = spawnSync('sh', [`${SOURCE}/tools/node-peers.sh`, BUILD], { encoding: 'utf8', timeout: 300000 });
@@ -17,7 +17,7 @@ export function peers() {
     place = r.status === 0 ? { dir: said } : { why: said || String(r.error ?? r.stderr) };
   }
   if (place.why)
-    throw new Skip(place.why.includes('npm registry is away') ? place.why : `the npm registry is away: ${place.why}`);
+    throw place.why.startsWith('the npm registry is away') ? new Skip(place.why) : new Error(place.why);
   return place.dir;
 }
 

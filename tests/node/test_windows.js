@@ -223,6 +223,27 @@ await run({
     client.close();
   },
 
+  async 'over TCP, coarse, through a restart: up to a sample that came after the end was asked for'() {
+    const { machine, client } = await onMachine('node-24h');
+    const tcp = connect({ url: `http://${machine.address}` });
+    const window = await whileMoving(machine, tcp.begin('coarse'));
+    await machine.sleep(2.3);
+    const { address } = machine;
+    await machine.kill();
+    await machine.agent({ listen: address });
+    await machine.sleep(2.3);
+    await tcp.totals(); // a coarse sample now: the next one comes in a second
+    await machine.sleep(0.4);
+    const asked = await machine.now();
+    const m = await whileMoving(machine, window.end());
+    assert.equal(m.source, 'totals');
+    assert.ok(m.endBootNs >= asked, `${m.endBootNs} is before ${asked}`);
+    near(m.joules, await nodeTruth(machine, client, m.beginBootNs, m.endBootNs), TRUTH);
+    assert.equal(m.partial, false, m.reasons.join());
+    tcp.close();
+    client.close();
+  },
+
   async 'events: in order, exact, ended by leaving or by a signal'() {
     const { machine, client } = await onMachine('node-24h');
     const seen = [];

@@ -134,7 +134,7 @@ export class RequestEnergy {
     this.#window = checked(options.window ?? 300000, 'window (ms)', 2 * interval, 86400000);
     this.#stale = Math.max(5000, 3 * interval);
     const buckets = options.buckets ?? BUCKETS;
-    if (!Array.isArray(buckets) || buckets.length > 64 || !buckets.every((b, i) => b > (buckets[i - 1] ?? 0)))
+    if (!Array.isArray(buckets) || buckets.length > 64 || !buckets.every((b, i) => Number.isFinite(b) && b > (buckets[i - 1] ?? 0)))
       throw new ErgonError('bad_argument', 'buckets are at most 64 rising numbers of joules');
     this.#histogram = new Histogram([...buckets],
       checked(options.maxRoutes ?? ROUTES_MAX, 'maxRoutes', 1, 10000));

@@ -6,11 +6,14 @@
 // Where the ledger cannot vouch for all of it, the result is partial and names the reason.
 //
 // Units of work are counted on this side, for the same reason, and sent nowhere.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ErgonError } from './errors.js';
 import { difference, joulesOf, microOf, noteOf } from './totals.js';
 
 export const UNITS_MAX = 8;
 export const UNIT_BYTES_MAX = 31;
+
+const LOOK_MS = 200; // between looks for a coarse sample
 
 const isNumber = (x) => typeof x === 'number' && Number.isFinite(x);
 const numberOrNull = (x) => (isNumber(x) ? x : null);
@@ -236,6 +239,22 @@ export class Window {
       throw new ErgonError('closed', `the window ${JSON.stringify(this.name)} ${this.#ended}`);
   }
 
+  /** Totals of now, or of the next coarse sample: those there are may be from before the end of the work. */
+  async #now(how) {
+    const until = performance.now() + how.timeout;
+    let note = noteOf(await this.#client.totals({ fresh: true, ...how }));
+    const asked = note.boot_ns + note.age_seconds * 1e9;
+    while (note.access !== 'full' && note.boot_ns < asked) {
+      if (performance.now() > until)
+        throw new ErgonError('timeout', `no coarse sample came within ${how.timeout / 1000} s`);
+      await sleep(LOOK_MS);
+      if (how.signal?.aborted)
+        throw new ErgonError('aborted', 'aborted', { cause: how.signal.reason });
+      note = noteOf(await this.#client.totals(how));
+    }
+    return note;
+  }
+
   async #result(method, path, signal) {
     const how = { signal, timeout: this.#client.windowTimeout };
     let expired = null;
@@ -252,7 +271,7 @@ export class Window {
       else if (error.code !== 'no_such_window' && error.code !== 'ended')
         throw error;
       const why = error.code === 'expired' ? 'expired' : 'agent_restarted';
-      const whole = fromTotals(this, this.#note, noteOf(await this.#client.totals({ fresh: true, ...how })), why);
+      const whole = fromTotals(this, this.#note, await this.#now(how), why);
       return whole.joules === null && expired ? fromResult(this, expired, 'expired') : whole;
     }
   }
