@@ -24,7 +24,7 @@ from .source import NullSource, Source, Window, connect
 from .sync import synchronize
 from .tracker import Sample, Tracker
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = [
     "AccessDenied", "Account", "AccountKey", "Entry", "ErgonError", "Event", "EventChannel", "Log",
