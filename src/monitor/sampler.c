@@ -24,7 +24,7 @@
 #define DETAILS_WAIT_MS	 1000 /* for the first of them */
 #define ATTRIBUTES_MAX	 2048
 #define WARM_UP_NS	 (20 * EG_NSEC_PER_MSEC) /* between the first two samples: power needs two */
-#define READ_DEADLINE_NS (100 * EG_NSEC_PER_MSEC)
+#define READ_DEADLINE_NS (300 * EG_NSEC_PER_MSEC)
 #define BACKOFF_MAX_NS	 (10 * EG_NSEC_PER_SEC)
 #define SUBJECT		 "monitor"
 

@@ -160,6 +160,18 @@ def test_3_3_leaves_no_child():
         until("the child's end", gone, 10)
 
 
+def test_3_3_sigterm_while_a_vendor_library_hangs():
+    with Place() as place:
+        nv = Nvidia(place, [gpu(0, "300W")], script="slow nvmlDeviceGetTotalEnergyConsumption 20000 1 2\n")
+        m = Monitor(place, nv.sim, env=nv.env)
+        m.ready()
+        s = m.stream()
+        until("the hang", lambda: s.got and s.last().power_watts == -1)
+        assert m.stop() == 0, m.log()
+        print(f"# stopped in {m.stop_seconds:.3f} s (aim: below 1 s)")
+        assert "hangs and is left behind" in m.log()
+
+
 def test_3_3_failed_bind_is_one_line_and_1():
     with Place() as place:
         taken = socket.socket()
