@@ -17,6 +17,9 @@
 #define GOODBYE_NS    (100 * EG_NSEC_PER_MSEC)
 #define GOODBYE_TURNS 20
 
+/* Of proto/, for reflection: written by the build. */
+extern const struct eg_grpc_descriptors eg_agent_descriptors;
+
 static bool is_on(const char *address)
 {
 	return *address && strcmp(address, "off") != 0;
@@ -122,6 +125,7 @@ static void find_platform(struct agent *a)
 		return;
 	}
 	g->facts_no = eg_devices_number(a->devices);
+	eg_grpc_health_set(g->health, NULL, EG_GRPC_SERVING);
 	eg_service_set_health(g->service, eg_telemetry_healthy(g->telemetry[EG_SERVICE_FINE]),
 			      eg_telemetry_platform(g->telemetry[EG_SERVICE_FINE]));
 }
@@ -238,7 +242,7 @@ static int open_server(struct agent *a, struct eg_strbuf *why)
 {
 	struct eg_agent_grpc *g = a->grpc;
 	struct eg_grpc_config cfg = server_config(a);
-	int r = eg_grpc_open(&cfg, g->methods, g->n_methods, &g->server, why);
+	int r = eg_grpc_open(&cfg, g->methods, EG_AGENT_METHODS, &g->server, why);
 
 	if (r != -EADDRINUSE || *cfg.tls_listen ||
 	    !eg_config_is_default(a->source, EG_CONFIG_KEY_grpc_listen))
@@ -251,9 +255,34 @@ static int open_server(struct agent *a, struct eg_strbuf *why)
 	return 0;
 }
 
+static int open_services(struct agent *a)
+{
+	static const char *const names[] = {"energy.EnergyMonitor", "ergon.v1.Energy"};
+	static const struct eg_grpc_descriptors *const sets[] = {&eg_agent_descriptors,
+								 &eg_grpc_own_descriptors};
+	struct eg_service_config cfg = {.sight = sight, .streams = streams_changed, .arg = a};
+	struct eg_agent_grpc *g = a->grpc;
+	struct eg_grpc_method *m = g->methods;
+	int r = eg_service_new(&cfg, &g->service);
+
+	if (r == 0)
+		r = eg_grpc_health_new(names, EG_ARRAY_SIZE(names), &g->health);
+	if (r == 0)
+		r = eg_grpc_reflection_new(sets, EG_ARRAY_SIZE(sets), g->methods, EG_AGENT_METHODS,
+					   &g->reflection);
+	if (r < 0)
+		return r;
+	eg_service_methods(g->service, m);
+	m += EG_SERVICE_METHODS;
+	m += eg_agent_energy_methods(g, m);
+	eg_grpc_health_methods(g->health, m);
+	m += EG_GRPC_HEALTH_METHODS;
+	eg_grpc_reflection_methods(g->reflection, m);
+	return 0;
+}
+
 int eg_agent_grpc_open(struct agent *a, struct eg_strbuf *why)
 {
-	struct eg_service_config cfg = {.sight = sight, .streams = streams_changed, .arg = a};
 	struct eg_agent_grpc *g;
 	int r;
 
@@ -268,12 +297,9 @@ int eg_agent_grpc_open(struct agent *a, struct eg_strbuf *why)
 	eg_memory_open(&g->memory, &a->env);
 	r = eg_view_new(a->meter, &g->live);
 	if (r == 0)
-		r = eg_service_new(&cfg, &g->service);
+		r = open_services(a);
 	if (r < 0)
 		return r;
-	eg_service_methods(g->service, g->methods);
-	g->n_methods = EG_SERVICE_METHODS;
-	g->n_methods += eg_agent_energy_methods(g, g->methods + g->n_methods);
 	g->serves = true;
 	return open_server(a, why);
 }
@@ -307,6 +333,7 @@ void eg_agent_grpc_say(const struct agent *a)
 
 static void say_goodbye(struct eg_agent_grpc *g)
 {
+	eg_grpc_health_set(g->health, NULL, EG_GRPC_NOT_SERVING);
 	eg_grpc_drain(g->server);
 	eg_grpc_run(g->server);
 	for (int i = 0; i < GOODBYE_TURNS && !eg_grpc_is_idle(g->server); i++) {
@@ -329,6 +356,8 @@ void eg_agent_grpc_close(struct agent *a)
 	g->server = eg_grpc_close(g->server);
 	eg_agent_energy_close(g);
 	eg_service_free(g->service);
+	eg_grpc_health_free(g->health);
+	eg_grpc_reflection_free(g->reflection);
 	for (int i = 0; i < EG_SERVICE_SIGHTS; i++)
 		eg_telemetry_free(g->telemetry[i]);
 	eg_view_free(g->live);

@@ -8,11 +8,16 @@
 
 #include "agent/internal.h"
 #include "grpc/grpc.h"
+#include "grpc/health.h"
+#include "grpc/reflection.h"
 #include "grpc/tls.h"
 #include "monitor/service.h"
 #include "monitor/telemetry.h"
 
 #define EG_ENERGY_METHODS 5
+#define EG_AGENT_METHODS                                                   \
+	(EG_SERVICE_METHODS + EG_ENERGY_METHODS + EG_GRPC_HEALTH_METHODS + \
+	 EG_GRPC_REFLECTION_METHODS)
 
 struct eg_energy_stream; /* grpc_energy.c */
 struct eg_energy_window;
@@ -21,8 +26,9 @@ struct eg_agent_grpc {
 	struct agent *agent;
 	struct eg_grpc *server;
 	struct eg_service *service;
-	struct eg_grpc_method methods[EG_SERVICE_METHODS + EG_ENERGY_METHODS];
-	size_t n_methods;
+	struct eg_grpc_health *health;
+	struct eg_grpc_reflection *reflection;
+	struct eg_grpc_method methods[EG_AGENT_METHODS];
 	bool serves;
 	/* By sight: the stamps of those who see finely are others than of those who see coarsely. */
 	struct eg_telemetry *telemetry[EG_SERVICE_SIGHTS];

@@ -24,7 +24,7 @@
 #define DETAILS_WAIT_MS	 1000 /* for the first of them */
 #define ATTRIBUTES_MAX	 2048
 #define WARM_UP_NS	 (20 * EG_NSEC_PER_MSEC) /* between the first two samples: power needs two */
-#define READ_DEADLINE_NS (100 * EG_NSEC_PER_MSEC)
+#define READ_DEADLINE_NS (300 * EG_NSEC_PER_MSEC)
 #define BACKOFF_MAX_NS	 (10 * EG_NSEC_PER_SEC)
 #define SUBJECT		 "monitor"
 
@@ -47,11 +47,9 @@ struct eg_sampler {
 	struct eg_view *view;
 	struct eg_telemetry *telemetry;
 	struct eg_memory memory;
-	bool left_behind;
-
 	pthread_mutex_t lock; /* of all below */
 	pthread_cond_t cond;
-	bool quit;
+	bool quit, done, left_behind;
 	struct list *fresh, *spare;
 	struct eg_sampler_state state;
 	size_t first, n;
@@ -355,6 +353,8 @@ static void sample_on(struct eg_sampler *s)
 
 static void close_sensors(struct eg_sampler *s)
 {
+	bool left_behind;
+
 	pthread_mutex_lock(&s->lock);
 	s->quit = true;
 	pthread_cond_broadcast(&s->cond);
@@ -364,8 +364,13 @@ static void close_sensors(struct eg_sampler *s)
 		pthread_join(s->details, NULL);
 	eg_telemetry_free(s->telemetry);
 	eg_view_free(s->view);
-	s->left_behind = eg_meter_close(s->meter) != NULL;
+	left_behind = eg_meter_close(s->meter) != NULL;
 	eg_memory_close(&s->memory);
+	pthread_mutex_lock(&s->lock);
+	s->left_behind = left_behind;
+	s->done = true;
+	pthread_cond_broadcast(&s->cond);
+	pthread_mutex_unlock(&s->lock);
 }
 
 static void *sampler(void *arg)
@@ -447,18 +452,22 @@ size_t eg_sampler_take(struct eg_sampler *s, uint8_t ret[EG_READING_BYTES_MAX])
 
 bool eg_sampler_stop(struct eg_sampler *s, uint64_t timeout_ns)
 {
-	struct timespec until;
+	struct timespec until = after_ms((long)(timeout_ns / EG_NSEC_PER_MSEC));
+	bool well;
 
 	if (!s)
 		return true;
+	ring(s->wake_fd);
 	pthread_mutex_lock(&s->lock);
 	s->quit = true;
 	pthread_cond_broadcast(&s->cond);
+	while (!s->done && pthread_cond_timedwait(&s->cond, &s->lock, &until) == 0)
+		;
+	well = s->done && !s->left_behind;
 	pthread_mutex_unlock(&s->lock);
-	ring(s->wake_fd);
-	until = after_ms((long)(timeout_ns / EG_NSEC_PER_MSEC));
-	if (pthread_clockjoin_np(s->thread, NULL, CLOCK_MONOTONIC, &until) != 0 || s->left_behind)
+	if (!well)
 		return false;
+	pthread_join(s->thread, NULL);
 	pthread_cond_destroy(&s->cond);
 	pthread_mutex_destroy(&s->lock);
 	free(s->fresh);

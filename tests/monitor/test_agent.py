@@ -386,6 +386,29 @@ def test_tls_on_a_port_of_its_own():
         channel.close()
 
 
+def varint_text(number, text):
+    return bytes([number << 3 | 2, len(text)]) + text.encode()
+
+
+def test_health_checks_and_reflection():
+    """grpc.health.v1 says SERVING once there are readings; reflection lists the services and describes them."""
+    with Place() as place:
+        sim = place.add(Sim(place, cpu_machine("50W")))
+        s = Served(place, sim)
+        check = s.channel().unary_unary("/grpc.health.v1.Health/Check", request_serializer=bytes,
+                                        response_deserializer=bytes)
+        for name in ("", "energy.EnergyMonitor", "ergon.v1.Energy"):
+            until("SERVING", lambda: check(varint_text(1, name) if name else b"", timeout=20) == b"\x08\x01")
+        refused(grpc.StatusCode.NOT_FOUND, check, varint_text(1, "no.Service"), timeout=20)
+        ask = s.channel().stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+                                        request_serializer=bytes, response_deserializer=bytes)
+        listed = next(ask(iter([varint_text(7, "")]), timeout=20))
+        for name in (b"energy.EnergyMonitor", b"ergon.v1.Energy", b"grpc.health.v1.Health"):
+            assert name in listed, listed
+        described = next(ask(iter([varint_text(4, "ergon.v1.Energy")]), timeout=20))
+        assert b"StreamReadings" in described and b"uncertainty_joules" in described
+
+
 def test_stop_with_streams_open():
     with Place() as place:
         sim = place.add(Sim(place, cpu_machine("50W")))
