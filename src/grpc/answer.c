@@ -253,6 +253,7 @@ void eg_grpc_send(struct eg_grpc_call *call, const void *message, size_t len)
 		call->conn->grpc->stats.dropped++;
 		return;
 	}
+	call->spoke = true;
 	push(call);
 }
 
@@ -288,6 +289,9 @@ void eg_grpc_finish(struct eg_grpc_call *call, enum eg_grpc_status status, const
 		return;
 	if (call->oversize)
 		eg_grpc_answer_end(call, EG_GRPC_RESOURCE_EXHAUSTED, EG_GRPC_OVERSIZE_TEXT);
+	else if (status == EG_GRPC_OK && call->dropped && !call->spoke)
+		/* Its only answer was lost: that is no success. */
+		eg_grpc_answer_end(call, EG_GRPC_RESOURCE_EXHAUSTED, "out of memory");
 	else
 		eg_grpc_answer_end(call, status, text);
 }

@@ -184,7 +184,9 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *a
 		    !eg_grpc_take_token(&c->resets, EG_GRPC_RESETS_BURST, EG_GRPC_RESETS_PER_S))
 			eg_grpc_conn_doom(c, NGHTTP2_ENHANCE_YOUR_CALM);
 	} else if (frame->hd.type == NGHTTP2_HEADERS &&
-		   (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
+		   !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
+		c->headed = true;
+	} else if (frame->hd.type == NGHTTP2_HEADERS) {
 		/* Answered before the client had said all: it need not go on (RFC 9113, 8.1). */
 		call = call_of(session, frame->hd.stream_id);
 		if (call && !call->closed)
@@ -320,7 +322,12 @@ void eg_grpc_conn_free(struct eg_grpc_conn *c)
 	if (c->next)
 		c->next->prev = c->prev;
 	g->stats.clients--;
-	nghttp2_session_del(c->session);
+	/*
+	 * Where there is no memory for the first DATA frame of a stream, nghttp2 (1.52) frees it and leaves it
+	 * with the stream, and would free it again here. One session is lost then, rather than the program.
+	 */
+	if (!c->broken)
+		nghttp2_session_del(c->session);
 	if (c->tls)
 		g->tls->close(c->tls);
 	close(c->fd);
@@ -489,9 +496,12 @@ static bool write_frames(struct eg_grpc_conn *c)
 
 	while (len < EG_GRPC_OUTPUT) {
 		const uint8_t *data;
-		ssize_t n = nghttp2_session_mem_send(c->session, &data);
+		ssize_t n;
 
+		c->headed = false;
+		n = nghttp2_session_mem_send(c->session, &data);
 		if (n < 0 || (size_t)n > sizeof(g->output) - len) {
+			c->broken = n < 0 && c->headed;
 			eg_grpc_conn_kill(c);
 			return false;
 		}

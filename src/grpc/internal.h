@@ -92,6 +92,8 @@ struct eg_grpc_conn {
 	bool lingering;	      /* our side is closed */
 	bool dead;	      /* to be taken apart */
 	bool faulty;	      /* was counted as an error of the protocol */
+	bool headed;	      /* nghttp2 has just sent headers that data will follow */
+	bool broken;	      /* and had no memory for those */
 	bool blocked;	      /* the socket takes no more */
 	uint32_t doom;	      /* an error code of HTTP/2 with which it has to end; 0 none */
 	uint64_t deadline_ns; /* UINT64_MAX none */
@@ -144,6 +146,7 @@ struct eg_grpc_call {
 	bool answered;	/* response headers were handed to nghttp2 */
 	bool deferred;	/* nghttp2 waits for us */
 	bool concluded; /* and trailers */
+	bool spoke;	/* a message got into the queue */
 	bool identity;	/* the client is to be told what encoding we take */
 	uint16_t status;
 	char *text;		       /* encoded; NULL none */

@@ -53,12 +53,13 @@ def until(condition, what=""):
 class Server:
     """test_server on free ports of 127.0.0.1; options are its own, as queue=4."""
 
-    def __init__(self, preexec_fn=None, plain=True, **options):
+    def __init__(self, preexec_fn=None, plain=True, env=None, **options):
         words = [f"{k}={v}" for k, v in options.items()]
         if plain:
             words.append("listen=127.0.0.1:0")
         self.process = subprocess.Popen([PROGRAM, *words], stdout=subprocess.PIPE, text=True,
-                                        stderr=subprocess.PIPE, preexec_fn=preexec_fn)
+                                        stderr=subprocess.PIPE, preexec_fn=preexec_fn,
+                                        env={**os.environ, **(env or {})})
         said = [self.process.stdout.readline() for _ in range(3)]
         if said[2] != "ready\n":
             _, err = self.process.communicate(timeout=WAIT_S)
@@ -281,13 +282,13 @@ class Client:
         if a and kind in (DATA, HEADERS) and flags & END_STREAM:
             a.ended = True
 
-    def step(self, wait_s=WAIT_S):
+    def step(self, wait_s=None):
         """Takes what comes next; False: nothing came in time, or the end."""
         if self.eof:
             return False
         while len(self.buffer) < 9 or \
                 len(self.buffer) < 9 + int.from_bytes(self.buffer[:3], "big"):
-            self.sock.settimeout(wait_s)
+            self.sock.settimeout(WAIT_S if wait_s is None else wait_s)
             try:
                 data = self.sock.recv(65536)
             except (socket.timeout, TimeoutError, ssl.SSLWantReadError):

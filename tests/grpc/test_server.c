@@ -340,9 +340,12 @@ int main(int argc, char **argv)
 	struct eg_grpc_reflection *reflection;
 	uint64_t end_ns;
 
-	if (eg_grpc_health_new(services, 1, &health) < 0 ||
-	    eg_grpc_reflection_new(sets, 1, methods, EG_ARRAY_SIZE(methods), &reflection) < 0)
+	if (eg_grpc_health_new(services, 1, &health) < 0)
 		return 2;
+	if (eg_grpc_reflection_new(sets, 1, methods, EG_ARRAY_SIZE(methods), &reflection) < 0) {
+		eg_grpc_health_free(health);
+		return 2;
+	}
 	eg_grpc_health_set(health, NULL, EG_GRPC_SERVING);
 	eg_grpc_health_methods(health, &methods[OWN_METHODS]);
 	eg_grpc_reflection_methods(reflection, &methods[OWN_METHODS + EG_GRPC_HEALTH_METHODS]);
