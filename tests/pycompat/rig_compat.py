@@ -130,7 +130,7 @@ def near(ours, truth, tolerance, what):
 
 HEAD = "[scenario]\ntitle = peers\n[machine]\ncpus = 4\n"
 RANGE = 262143328850
-REAL = 0.02  # a simulator in real time shows what was some milliseconds ago
+REAL = 0.05  # a simulator in real time shows what was some milliseconds ago, more where it had to wait
 
 
 def zone(name, power, more="", at="intel-rapl:0"):
