@@ -63,7 +63,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * EG_NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
-static void die(const char *what)
+static _Noreturn void die(const char *what)
 {
 	fprintf(stderr, "bench-grpc: %s\n", what);
 	exit(1);
@@ -132,7 +132,7 @@ static int connect_to(const char *address)
 	const char *colon = strrchr(address, ':');
 	struct sockaddr_in in = {.sin_family = AF_INET};
 	char host[64] = "";
-	uint64_t port;
+	uint64_t port = 0;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
 
 	if (fd < 0 || !colon || (size_t)(colon - address) >= sizeof(host) ||

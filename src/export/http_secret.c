@@ -109,9 +109,9 @@ int eg_secret_lines(const char *file,
 			       struct eg_strbuf *why),
 		    void *arg, struct eg_strbuf *why)
 {
-	char *text, *rest, *s;
+	char *text = NULL, *rest, *s;
 	unsigned line = 0, n = 0;
-	size_t len;
+	size_t len = 0;
 	int r = eg_secret_read(file, true, &text, &len, why);
 
 	if (r < 0)

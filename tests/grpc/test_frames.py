@@ -12,7 +12,7 @@ from rig import (ACK, CANCEL, CONTINUATION, DATA, DEADLINE_EXCEEDED, END_HEADERS
                  ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR, GOAWAY, HEADERS, INTERNAL, NO_ERROR, OK,
                  PING, PREFACE, PRIO, PRIORITY, PROTOCOL_ERROR, PUSH, REFUSED_STREAM,
                  RESOURCE_EXHAUSTED, RST, SETTINGS, UNAVAILABLE, UNIMPLEMENTED, WAIT_S, WINDOW,
-                 Client, Server, equal, frame, literal, message, run_tests, settings, until)
+                 Server, equal, frame, literal, message, run_tests, settings, until)
 
 ECHO = "/test.T/Echo"
 
