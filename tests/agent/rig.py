@@ -69,6 +69,14 @@ class Place:
         return thing
 
 
+def ahead():
+    """Hardware is never late: in real time the simulator goes before what else this machine runs, where it may."""
+    try:
+        os.nice(-15)
+    except PermissionError:
+        pass
+
+
 class Sim:
     """`ergon sim node` on a scenario (a shipped name, or text). clock: time that the test moves."""
 
@@ -85,7 +93,7 @@ class Sim:
             words += ["--clock", self.clock]
         if speed:
             words += ["--speed", str(speed)]
-        self.process = subprocess.Popen(words, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(words, stderr=subprocess.PIPE, preexec_fn=None if clock else ahead)
         until("the machine", lambda: os.path.exists(self.root + "/ERGON-SIM") or self.dead())
         self.time = Clock(self.clock) if clock else None
 
