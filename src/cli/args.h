@@ -101,6 +101,8 @@ struct eg_cli_verb {
 	bool program; /* no verb of ergon: a program of that name */
 };
 
+/* Rows that ergon's verbs and energy-monitor share. */
+extern const struct eg_cli_option eg_cli_help_options[], eg_cli_machine_options[];
 /* The program energy-monitor, as a row like a verb's. */
 extern const struct eg_cli_verb eg_cli_monitor;
 

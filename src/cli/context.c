@@ -119,3 +119,23 @@ void eg_context_close(struct eg_context *ctx)
 	eg_env_close(&ctx->env);
 	*ctx = (struct eg_context){0};
 }
+
+int eg_context_wait(struct eg_context *ctx, const struct eg_signals *signals, uint64_t due_ns)
+{
+	const struct eg_clock *clock = &ctx->env.clock;
+	struct signalfd_siginfo info;
+
+	for (;;) {
+		uint64_t next = eg_meter_next_due(ctx->meter, eg_clock_ns(clock));
+		int r = eg_wait_until(signals, clock, ctx->file_clock, EG_MIN(next, due_ns), &info);
+
+		if (r < 0)
+			return r;
+		if (r > 0 && info.ssi_signo != SIGCHLD)
+			return 1;
+		if (r == 0 && eg_clock_ns(clock) >= due_ns)
+			return 0;
+		if (r == 0)
+			eg_meter_sample(ctx->meter, ctx->file_clock != NULL);
+	}
+}

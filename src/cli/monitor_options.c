@@ -52,23 +52,10 @@ static const struct eg_cli_option options[] = {
 	 .value = "DRIVER.OPTION=VALUE",
 	 .type = EG_ARG_SETTING,
 	 .help = "Set an option of a driver; may be repeated. `ergon help drivers` lists them."},
-	{.name = "root",
-	 .value = "DIR",
-	 .type = EG_ARG_DIR,
-	 FIELD(root),
-	 .help = "Measure the machine captured or simulated below DIR, which holds sys/, proc/ and so "
-		 "on as under /. Nothing outside it is read."},
-	{.name = "clock",
-	 .value = "FILE",
-	 .type = EG_ARG_FILE,
-	 FIELD(clock),
-	 .hidden = true,
-	 .help = "Take the time from a clock file that a simulator moves."},
-	{.letter = 'h', .name = "help", FLAG(help), .help = "Show this help and exit."},
-	{.letter = 'V', .name = "version", FLAG(version), .help = "Show the version and exit."},
 	{0}};
 
-static const struct eg_cli_option *const groups[] = {options, NULL};
+static const struct eg_cli_option *const groups[] = {options, eg_cli_machine_options,
+						     eg_cli_help_options, NULL};
 
 const struct eg_cli_verb eg_cli_monitor = {
 	.name = "energy-monitor",

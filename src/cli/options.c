@@ -10,26 +10,6 @@
 #define FLAG(f)	 .type = EG_ARG_FLAG, FIELD(f)
 #define HOUR_NS	 (3600 * EG_NSEC_PER_SEC)
 
-static const struct eg_cli_option help_options[] = {
-	{.letter = 'h', .name = "help", FLAG(help), .help = "Show this help and exit."},
-	{.letter = 'V', .name = "version", FLAG(version), .help = "Show the version and exit."},
-	{0}};
-
-static const struct eg_cli_option machine_options[] = {
-	{.name = "root",
-	 .value = "DIR",
-	 .type = EG_ARG_DIR,
-	 FIELD(root),
-	 .help = "Measure the machine captured or simulated below DIR, which holds sys/, proc/ and so "
-		 "on as under /. Nothing outside it is read."},
-	{.name = "clock",
-	 .value = "FILE",
-	 .type = EG_ARG_FILE,
-	 FIELD(clock),
-	 .hidden = true,
-	 .help = "Take the time from a clock file that a simulator moves."},
-	{0}};
-
 static const struct eg_cli_option meter_options[] = {
 	{.name = "select",
 	 .value = "LIST",
@@ -235,23 +215,24 @@ static const struct eg_cli_option ledger_options[] = {
 	{.name = "csv", FLAG(csv), .help = "show, export: write CSV."},
 	{0}};
 
-static const struct eg_cli_option *const sensors_groups[] = {sensors_options, machine_options,
-							     meter_options, help_options, NULL};
-static const struct eg_cli_option *const doctor_groups[] = {json_options, machine_options,
-							    meter_options, help_options, NULL};
-static const struct eg_cli_option *const run_groups[] = {run_options, machine_options,
-							 meter_options, help_options, NULL};
-static const struct eg_cli_option *const stat_groups[] = {stat_options, machine_options,
-							  meter_options, help_options, NULL};
-static const struct eg_cli_option *const validate_groups[] = {validate_options, machine_options,
-							      meter_options, help_options, NULL};
-static const struct eg_cli_option *const agent_groups[] = {key_options, machine_options,
-							   help_options, NULL};
+static const struct eg_cli_option *const sensors_groups[] = {
+	sensors_options, eg_cli_machine_options, meter_options, eg_cli_help_options, NULL};
+static const struct eg_cli_option *const doctor_groups[] = {
+	json_options, eg_cli_machine_options, meter_options, eg_cli_help_options, NULL};
+static const struct eg_cli_option *const run_groups[] = {run_options, eg_cli_machine_options,
+							 meter_options, eg_cli_help_options, NULL};
+static const struct eg_cli_option *const stat_groups[] = {stat_options, eg_cli_machine_options,
+							  meter_options, eg_cli_help_options, NULL};
+static const struct eg_cli_option *const validate_groups[] = {
+	validate_options, eg_cli_machine_options, meter_options, eg_cli_help_options, NULL};
+static const struct eg_cli_option *const agent_groups[] = {key_options, eg_cli_machine_options,
+							   eg_cli_help_options, NULL};
 static const struct eg_cli_option *const config_groups[] = {config_options, key_options,
-							    help_options, NULL};
-static const struct eg_cli_option *const ledger_groups[] = {ledger_options, help_options, NULL};
+							    eg_cli_help_options, NULL};
+static const struct eg_cli_option *const ledger_groups[] = {ledger_options, eg_cli_help_options,
+							    NULL};
 static const struct eg_cli_option *const sim_groups[] = {sim_options, NULL};
-static const struct eg_cli_option *const plain_groups[] = {help_options, NULL};
+static const struct eg_cli_option *const plain_groups[] = {eg_cli_help_options, NULL};
 
 const struct eg_cli_verb eg_cli_verbs[] = {
 	{.name = "run",

@@ -232,28 +232,6 @@ static int show(struct stat_run *st, const struct eg_result *r)
 	return code;
 }
 
-/* Waits for the end of interval k, with the guard reads that fall into it. 1: a signal ends all. */
-static int wait_interval(struct stat_run *st, uint64_t due_ns)
-{
-	const struct eg_clock *clock = &st->ctx.env.clock;
-	struct signalfd_siginfo info;
-
-	for (;;) {
-		uint64_t next = eg_meter_next_due(st->ctx.meter, eg_clock_ns(clock));
-		int r = eg_wait_until(&st->signals, clock, st->ctx.file_clock, EG_MIN(next, due_ns),
-				      &info);
-
-		if (r < 0)
-			return r;
-		if (r > 0 && info.ssi_signo != SIGCHLD)
-			return 1;
-		if (r == 0 && eg_clock_ns(clock) >= due_ns)
-			return 0;
-		if (r == 0)
-			eg_meter_sample(st->ctx.meter, st->ctx.file_clock != NULL);
-	}
-}
-
 static int loop(struct stat_run *st)
 {
 	struct eg_result *r;
@@ -268,7 +246,7 @@ static int loop(struct stat_run *st)
 		uint64_t now;
 
 		due += st->interval_ns;
-		err = wait_interval(st, due);
+		err = eg_context_wait(&st->ctx, &st->signals, due);
 		if (err != 0)
 			return err < 0 ? err : 0;
 		err = eg_meter_next(st->ctx.meter, window_name(k), window_name(k + 1), &r);

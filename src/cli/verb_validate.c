@@ -73,28 +73,6 @@ static const char *part_name(size_t k)
 	return k % 2 ? "odd" : "even";
 }
 
-/* Samples until due. 1: a signal ends all. */
-static int wait_until(struct validate *v, uint64_t due_ns)
-{
-	const struct eg_clock *clock = &v->ctx.env.clock;
-	struct signalfd_siginfo info;
-
-	for (;;) {
-		uint64_t next = eg_meter_next_due(v->ctx.meter, eg_clock_ns(clock));
-		int r = eg_wait_until(&v->signals, clock, v->ctx.file_clock, EG_MIN(next, due_ns),
-				      &info);
-
-		if (r < 0)
-			return r;
-		if (r > 0 && info.ssi_signo != SIGCHLD)
-			return 1;
-		if (r == 0 && eg_clock_ns(clock) >= due_ns)
-			return 0;
-		if (r == 0)
-			eg_meter_sample(v->ctx.meter, v->ctx.file_clock != NULL);
-	}
-}
-
 /* The window and its parts, all edges on shared samples. An interrupt ends it early. */
 static int measure(struct validate *v)
 {
@@ -110,7 +88,8 @@ static int measure(struct validate *v)
 	for (size_t k = 0; r == 0 && !stop && k < v->n_parts; k++) {
 		bool last = k + 1 == v->n_parts;
 
-		stop = wait_until(v, begin_ns + v->duration_ns * (k + 1) / v->n_parts);
+		stop = eg_context_wait(&v->ctx, &v->signals,
+				       begin_ns + v->duration_ns * (k + 1) / v->n_parts);
 		if (stop < 0)
 			return stop;
 		r = last || stop ? eg_meter_end(m, part_name(k), &v->part[k]) :
