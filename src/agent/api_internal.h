@@ -240,4 +240,7 @@ void eg_api_streams_tick(struct eg_api *api, const struct eg_view *fine,
 bool eg_api_streams_want_coarse(const struct eg_api *api);
 void eg_api_streams_free(struct eg_api *api);
 
+/* A new random id of a window; -EIO where the kernel has no randomness to give. */
+int eg_api_make_id(char id[EG_API_ID_MAX]) EG_MUST_CHECK;
+
 #endif

@@ -59,7 +59,7 @@ static void drop(struct eg_api *api, struct eg_api_window *w)
 	free(w);
 }
 
-static int make_id(char id[EG_API_ID_MAX])
+int eg_api_make_id(char id[EG_API_ID_MAX])
 {
 	static const char hex[] = "0123456789abcdef";
 	unsigned char bytes[(EG_API_ID_MAX - 1) / 2];
@@ -330,7 +330,7 @@ void eg_api_post_windows(struct eg_api_call *c)
 			    (unsigned long long)c->cfg->access.max_windows);
 		return;
 	}
-	if (make_id(id) < 0 || !(w = add(c->api, id))) {
+	if (eg_api_make_id(id) < 0 || !(w = add(c->api, id))) {
 		eg_api_fail_memory(c->req);
 		return;
 	}

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <math.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "agent/api_internal.h"
 #include "agent/grpc_internal.h"
@@ -363,21 +362,6 @@ static void drop_window(struct eg_agent_grpc *g, struct eg_energy_window *w)
 	free(w);
 }
 
-static int make_id(char id[EG_API_ID_MAX])
-{
-	static const char hex[] = "0123456789abcdef";
-	unsigned char bytes[(EG_API_ID_MAX - 1) / 2];
-
-	if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
-		return -EIO;
-	for (size_t i = 0; i < sizeof(bytes); i++) {
-		id[2 * i] = hex[bytes[i] >> 4];
-		id[2 * i + 1] = hex[bytes[i] & 15];
-	}
-	id[EG_API_ID_MAX - 1] = '\0';
-	return 0;
-}
-
 static size_t windows_of(const struct eg_agent_grpc *g, const struct eg_grpc_peer *peer)
 {
 	size_t n = 0;
@@ -399,7 +383,7 @@ static void add_window(struct agent *a, struct eg_grpc_call *call, const char *n
 		return;
 	}
 	w = calloc(1, sizeof(*w));
-	if (!w || make_id(w->id) < 0) {
+	if (!w || eg_api_make_id(w->id) < 0) {
 		free(w);
 		no_memory(call);
 		return;
