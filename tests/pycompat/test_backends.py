@@ -157,7 +157,11 @@ def test_reports():
     assert set(report.left_out) == {"lost", "away"} and report.left_out["away"] == "no cable: plug it in"
     assert (right.open, wrong.open) == (0, 0)
     doc = json.loads(json.dumps(report.to_dict()))
-    assert doc["schema"] == "ergon.crosscheck/1" and doc["comparisons"][0]["agrees"] is False
+    assert doc["schema"] == "ergon.crosscheck/1" and doc["agree"] is False
+    pair, = doc["comparisons"][0]["pairs"]
+    assert pair["verdict"] == "disagree" and pair["bias"]["watts"] > 10 and pair["bias"]["parts"] == 1
+    assert {d["driver"]: d["code"] for d in doc["diagnostics"]} == \
+        {"wrong": "crosscheck", "lost": "sensor_error", "away": "sensor_absent"}, doc
     assert "DISAGREE" in str(report)
     same = side_by_side([right, Meter("other", 101.0, 2.0)], 0.3)
     assert same.agrees is True and not same.diagnostics, same
@@ -181,9 +185,10 @@ def test_validate_on_the_command_line():
                            capture_output=True, text=True, timeout=120, env=env)
         assert r.returncode == 0, r.stderr
         doc = json.loads(r.stdout)
-        assert doc["backends"][0]["name"] == "ergon" and doc["agrees"] is None, doc
-        near(doc["backends"][0]["joules"], 130 * doc["backends"][0]["seconds"], 0.05, "joules")
-        names = {one["name"] for one in doc["left_out"]}
+        assert doc["agree"] is None and doc["comparisons"] == [], doc
+        joules = sum(ch["joules"] for ch in doc["channels"] if ch["role"] == "total")
+        near(joules, 130 * doc["seconds"], 0.05, "joules")
+        names = {one["driver"] for one in doc["diagnostics"] if one["code"] == "sensor_absent"}
         assert {"zeus", "codecarbon", "nvml"} <= names and "pip install 'ergon[zeus]'" in r.stdout, doc
         r = subprocess.run([sys.executable, "-m", "ergon", "validate", "--duration", "0.2"],
                            capture_output=True, text=True, timeout=120, env=env)
