@@ -62,6 +62,7 @@ export function noteOf(doc) {
       gap: isNumber(a.gap_seconds) ? a.gap_seconds : 0,
       resets: isNumber(a.resets) ? a.resets : 0,
       uj: microOf(a, 'joules'),
+      silent: a.held !== true && typeof a.status === 'string' && a.status !== 'ok' && a.status !== 'reset',
     });
   }
   return note;
@@ -85,7 +86,7 @@ export function difference(from, to) {
     // Another ledger, or another life of this account: its numbers cannot be compared.
     if (!after || after.since !== before.since || after.uj === null || before.uj === null || after.uj < before.uj)
       return { uj: null, estimated_uj: null, reasons: ['other_ledger'] };
-    if (after.gap > before.gap)
+    if (after.gap > before.gap || after.silent) // what it used lately is not in its total yet
       reasons.push('gap');
     if (after.resets > before.resets)
       reasons.push('reset');
