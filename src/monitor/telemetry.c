@@ -130,9 +130,16 @@ static const char *attribute_text(const struct eg_attribute *a, size_t n, const 
 	return "";
 }
 
-/* A MIG device's energy cannot be told apart: its GPU stands for it. */
+/*
+ * A MIG device's energy cannot be told apart: its GPU stands for it. Older drivers name one by its GPU,
+ * MIG-GPU-UUID/GI/CI.
+ */
 static bool has_mig(const struct eg_attribute *a, size_t n, const char *device, const char *entry)
 {
+	size_t uuid = strcspn(entry + 4, "/");
+
+	if (strlen(device) == 4 + uuid && strncasecmp(device + 4, entry + 4, uuid) == 0)
+		return true;
 	for (size_t i = 0; i < n; i++)
 		if (a[i].is_text && strncmp(a[i].name, "mig_", 4) == 0 &&
 		    strcmp(a[i].device, device) == 0 &&
@@ -203,10 +210,7 @@ static void apply_scope(struct eg_telemetry *t, const struct eg_collector *c, st
 	struct eg_scope scope;
 	size_t kept = 0;
 
-	if (eg_scope_parse(text, &scope) < 0) {
-		say(t, EG_LOG_WARNING, "%s=%s is no list of GPUs: it is ignored", what, text);
-		return;
-	}
+	eg_scope_parse(text, &scope);
 	if (scope.all || g->n == 0)
 		return;
 	for (size_t e = 0; e < scope.n; e++) {
