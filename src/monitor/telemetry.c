@@ -62,9 +62,9 @@ struct part {
 	size_t channel; /* in the view */
 	const struct eg_channel *ch;
 	struct details said;
-	bool lost;
-	uint64_t resets;    /* seen so far */
-	uint64_t warned_ns; /* 0 never */
+	bool lost, said_lost;
+	uint64_t resets;		      /* seen so far */
+	uint64_t lost_said_ns, reset_said_ns; /* 0 never */
 };
 
 struct group {
@@ -526,31 +526,38 @@ static bool is_well(const struct eg_view_channel *c)
 	return c->status == EG_STATUS_OK && !(c->flags & EG_FLAG_BIT(EG_FLAG_LOST));
 }
 
-/* One line when a device is lost, at most one a minute, and one when it is back. */
+/* Is there to be a line about this again? At most one a minute of a kind and device. */
+static bool may_say(uint64_t *said_ns, uint64_t now_ns)
+{
+	if (*said_ns && now_ns <= *said_ns + EG_TELEMETRY_REPEAT_NS)
+		return false;
+	*said_ns = now_ns;
+	return true;
+}
+
+/* One line when a device is lost, and one when it is back. */
 static void watch(struct eg_telemetry *t, struct group *g, const struct eg_view *v)
 {
 	for (size_t i = 0; i < g->n; i++) {
 		struct part *p = &g->part[i];
 		const struct eg_view_channel *c = &v->channel[p->channel];
-		bool lost = !is_well(c);
 
-		if (c->resets != p->resets) {
+		if (c->resets != p->resets && may_say(&p->reset_said_ns, v->t_ns))
 			say(t, EG_LOG_WARNING,
 			    "%s (%s): its counter began again; the total goes on from where it was",
 			    c->name, c->ch->device);
-			p->resets = c->resets;
-		}
-		if (lost && !p->lost &&
-		    (!p->warned_ns || v->t_ns > p->warned_ns + EG_TELEMETRY_REPEAT_NS)) {
+		p->resets = c->resets;
+		p->lost = !is_well(c);
+		if (p->lost && !p->said_lost && may_say(&p->lost_said_ns, v->t_ns)) {
 			say(t, EG_LOG_WARNING,
 			    "%s (%s) does not answer (%s): its %.3f J stay in the sum, and sums "
 			    "that need it are -1",
 			    c->name, c->ch->device, eg_status_word(c->status), (double)c->uj / 1e6);
-			p->warned_ns = v->t_ns;
-		} else if (!lost && p->lost) {
+			p->said_lost = true;
+		} else if (!p->lost && p->said_lost) {
 			say(t, EG_LOG_INFO, "%s (%s) answers again", c->name, c->ch->device);
+			p->said_lost = false;
 		}
-		p->lost = lost;
 	}
 }
 

@@ -400,6 +400,13 @@ static void a_lost_gpu_keeps_its_energy(void **state)
 		read_at(&b, SECOND + (23 + i) * 50 * MS);
 	}
 	assert_int_equal(said(&b, EG_LOG_WARNING, "does not answer"), 1);
+	assert_int_equal(said(&b, EG_LOG_INFO, "answers again"), 1);
+	/* It is gone within that minute for good: said once the minute is over. */
+	b.r->c[1].absent = true;
+	read_at(&b, 30 * SECOND);
+	read_at(&b, 70 * SECOND);
+	read_at(&b, 80 * SECOND);
+	assert_int_equal(said(&b, EG_LOG_WARNING, "does not answer"), 2);
 	end(&b);
 }
 
