@@ -19,39 +19,6 @@
 #define DETAILS_OLD_NS (5 * EG_NSEC_PER_SEC) /* what devices said longer ago is not told any more */
 #define SUBJECT	       "monitor"
 
-/* The order is the contract's. Drivers exist on every platform here; what is not there does not win. */
-const struct eg_collector eg_collectors[] = {{.platform = "macos",
-					      .driver = "powermetrics",
-					      .component = EG_COMPONENT_GPU,
-					      .name = "Apple GPU",
-					      .vendor = "Apple",
-					      .device_type = "Integrated GPU",
-					      .backend = "powermetrics",
-					      .needs = "usr/bin/powermetrics"},
-					     {.platform = "jetson",
-					      .driver = "hwmon",
-					      .component = EG_COMPONENT_SOC,
-					      .name = "NVIDIA Jetson",
-					      .vendor = "NVIDIA",
-					      .device_type = "SoC",
-					      .backend = "sysfs/ina3221",
-					      .needs = "etc/nv_tegra_release",
-					      .is_module = true},
-					     {.platform = "nvidia",
-					      .driver = "nvml",
-					      .component = EG_COMPONENT_GPU,
-					      .vendor = "NVIDIA",
-					      .device_type = "GPU",
-					      .backend = "NVML",
-					      .scoped_by_cuda = true},
-					     {.platform = "amd",
-					      .driver = "amdgpu",
-					      .component = EG_COMPONENT_GPU,
-					      .vendor = "AMD",
-					      .device_type = "GPU",
-					      .backend = "AMDSMI"},
-					     {0}};
-
 /* What a device said of itself; NaN: it did not. */
 struct details {
 	double celsius, used_bytes, total_bytes, busy_ratio, memory_busy_ratio;
