@@ -321,6 +321,7 @@ static void name_gpus(struct eg_telemetry *t, const struct eg_attribute *a, size
 {
 	const struct eg_collector *c = t->collector;
 	const char *first = NULL;
+	char plain[64]; /* where nobody tells a name */
 	bool mixed = false;
 
 	t->info = (struct eg_gpu_info){.vendor = "", .device_type = "", .backend = ""};
@@ -338,12 +339,13 @@ static void name_gpus(struct eg_telemetry *t, const struct eg_attribute *a, size
 			(void)eg_copy(t->info.name, sizeof(t->info.name), c->name);
 		return;
 	}
+	snprintf(plain, sizeof(plain), "%s %s", c->vendor, c->device_type);
 	for (size_t i = 0; i < t->gpu.n; i++) {
 		const struct eg_channel *ch = t->gpu.part[i].ch;
 		const char *name = attribute_text(a, n, ch->device, "name");
 
 		if (!*name) /* an AMD label ends in an address: no name */
-			name = strcmp(c->vendor, "AMD") == 0 ? "AMD GPU" : ch->label;
+			name = strcmp(c->vendor, "AMD") == 0 || !*ch->label ? plain : ch->label;
 		mixed |= first && strcmp(first, name) != 0;
 		first = first ? first : name;
 	}

@@ -19,6 +19,7 @@
 
 /* What holds for every channel; add() says which one it is. TODO: each field, see channel.h. */
 static const struct eg_channel like = {
+	.label = "TODO: name of the model, for people",
 	.component = EG_COMPONENT_METER,
 	.source = EG_SOURCE_OTHER,
 	.boundary = EG_BOUNDARY_NODE,
@@ -52,6 +53,12 @@ static void close_instance(struct eg_instance *inst)
 	free(inst);
 }
 
+/* What a user can do about it: a command, or nothing. */
+static const char *cure_of(int r)
+{
+	return r == -EACCES || r == -EPERM ? "run as root, or chmod g+r it" : "";
+}
+
 /* One channel, or a diagnostic that says why not and what helps. */
 static void add(struct eg_instance *inst, const char *name, struct eg_diags *diags)
 {
@@ -67,7 +74,7 @@ static void add(struct eg_instance *inst, const char *name, struct eg_diags *dia
 		r = eg_fs_pread_u64(&inst->env->fs, fd, &now_raw);
 	if (r < 0) {
 		eg_fs_close(&inst->env->fs, fd);
-		eg_diag_add(diags, eg_diag_code_of(r), NAME, name, "run as root, or chmod g+r it",
+		eg_diag_add(diags, eg_diag_code_of(r), NAME, name, cure_of(r),
 			    "%s cannot be read: %s", path, eg_errno_text(r));
 		return;
 	}
@@ -89,8 +96,8 @@ static int open_instance(const struct eg_env *env, const struct eg_driver_config
 	int r = eg_fs_list(&env->fs, DIR, &names);
 
 	if (r < 0) {
-		eg_diag_add(cfg->diags, eg_diag_code_of(r), NAME, DIR, "load the kernel's driver",
-			    "no template meter: %s", eg_errno_text(r));
+		eg_diag_add(cfg->diags, eg_diag_code_of(r), NAME, DIR, "TODO: modprobe it",
+			    "no meter: %s", eg_errno_text(r));
 		return r;
 	}
 	inst = calloc(1, sizeof(*inst));
