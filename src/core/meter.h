@@ -87,8 +87,8 @@ void eg_meter_diagnose(struct eg_meter *m, enum eg_diag_code code, const char *d
 void eg_meter_attributes(struct eg_meter *m, struct eg_attribute_sink *sink);
 
 /*
- * One sample of every channel now. wait: also wait (at most read_deadline_ns) for slow drivers;
- * without it their readings arrive with a later sample.
+ * One sample of every channel now. wait: also wait (at most read_deadline_ns) for slow drivers; without
+ * it those that took more than 2 ms last time, or a quarter of the interval, arrive with a later sample.
  */
 void eg_meter_sample(struct eg_meter *m, bool wait);
 /* Interval clock of the next sample needed for the interval asked for and for guard reads, after a
