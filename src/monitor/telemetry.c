@@ -19,39 +19,6 @@
 #define DETAILS_OLD_NS (5 * EG_NSEC_PER_SEC) /* what devices said longer ago is not told any more */
 #define SUBJECT	       "monitor"
 
-/* The order is the contract's. Drivers exist on every platform here; what is not there does not win. */
-const struct eg_collector eg_collectors[] = {{.platform = "macos",
-					      .driver = "powermetrics",
-					      .component = EG_COMPONENT_GPU,
-					      .name = "Apple GPU",
-					      .vendor = "Apple",
-					      .device_type = "Integrated GPU",
-					      .backend = "powermetrics",
-					      .needs = "usr/bin/powermetrics"},
-					     {.platform = "jetson",
-					      .driver = "hwmon",
-					      .component = EG_COMPONENT_SOC,
-					      .name = "NVIDIA Jetson",
-					      .vendor = "NVIDIA",
-					      .device_type = "SoC",
-					      .backend = "sysfs/ina3221",
-					      .needs = "etc/nv_tegra_release",
-					      .is_module = true},
-					     {.platform = "nvidia",
-					      .driver = "nvml",
-					      .component = EG_COMPONENT_GPU,
-					      .vendor = "NVIDIA",
-					      .device_type = "GPU",
-					      .backend = "NVML",
-					      .scoped_by_cuda = true},
-					     {.platform = "amd",
-					      .driver = "amdgpu",
-					      .component = EG_COMPONENT_GPU,
-					      .vendor = "AMD",
-					      .device_type = "GPU",
-					      .backend = "AMDSMI"},
-					     {0}};
-
 /* What a device said of itself; NaN: it did not. */
 struct details {
 	double celsius, used_bytes, total_bytes, busy_ratio, memory_busy_ratio;
@@ -358,6 +325,7 @@ static void name_gpus(struct eg_telemetry *t, const struct eg_attribute *a, size
 {
 	const struct eg_collector *c = t->collector;
 	const char *first = NULL;
+	char plain[64]; /* where nobody tells a name */
 	bool mixed = false;
 
 	t->info = (struct eg_gpu_info){.vendor = "", .device_type = "", .backend = ""};
@@ -375,12 +343,13 @@ static void name_gpus(struct eg_telemetry *t, const struct eg_attribute *a, size
 			(void)eg_copy(t->info.name, sizeof(t->info.name), c->name);
 		return;
 	}
+	snprintf(plain, sizeof(plain), "%s %s", c->vendor, c->device_type);
 	for (size_t i = 0; i < t->gpu.n; i++) {
 		const struct eg_channel *ch = t->gpu.part[i].ch;
 		const char *name = attribute_text(a, n, ch->device, "name");
 
 		if (!*name) /* an AMD label ends in an address: no name */
-			name = strcmp(c->vendor, "AMD") == 0 ? "AMD GPU" : ch->label;
+			name = strcmp(c->vendor, "AMD") == 0 || !*ch->label ? plain : ch->label;
 		mixed |= first && strcmp(first, name) != 0;
 		first = first ? first : name;
 	}

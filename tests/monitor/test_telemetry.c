@@ -212,6 +212,19 @@ static void amd_names(void **state)
 	end(&b);
 }
 
+static void a_card_without_a_name(void **state)
+{
+	struct bench b;
+
+	begin(&b, "nvml");
+	rig_counter(b.r, "gpu-0", "gpu-GPU-00000000-aaaa", EG_COMPONENT_GPU, "100W")->ch.label[0] =
+		'\0';
+	start(&b);
+	read_at(&b, SECOND);
+	assert_string_equal(b.now.gpu->name, "NVIDIA GPU x1");
+	end(&b);
+}
+
 /* ---- which collector wins ---- */
 
 static void a_mute_collector_does_not_win(void **state)
@@ -713,6 +726,7 @@ int main(void)
 		cmocka_unit_test(sums_over_gpus),
 		cmocka_unit_test(one_and_mixed_models),
 		cmocka_unit_test(amd_names),
+		cmocka_unit_test(a_card_without_a_name),
 		cmocka_unit_test(a_mute_collector_does_not_win),
 		cmocka_unit_test(a_silent_gpu_is_left_out_with_a_word),
 		cmocka_unit_test(null_platform),
