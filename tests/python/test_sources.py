@@ -719,6 +719,12 @@ def test_differences_of_accounts():
     assert m.microjoules == 1 and m.partial and m.flags == ("gap",)
     m = delta(at(0, package=(None, {"status": "no_data"})), at(20, package=(None, {"status": "no_data"})))
     assert m.microjoules is None and m.partial and "never" in m.reason
+    m = delta(at(0, package=9, package_held=(7, {"held": True})),
+              at(20, package=10, package_held=(7, {"held": True})))
+    assert m.microjoules == 1 and m.estimated_microjoules == 0
+    assert m.provenance == "measured"  # what was held before the window is none of its joules
+    m = delta(at(0, package=9), at(20, package=9))
+    assert m.microjoules == 0 and m.provenance == "measured" and not m.partial
     m = delta(at(50, package=9), at(20, package=10))  # the machine restarted: Unix time tells
     assert m.seconds == 0.0 or m.seconds >= 0
 

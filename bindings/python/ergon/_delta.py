@@ -49,7 +49,8 @@ class _Sum:
     def add(self, entry: Entry, parts: Optional[Tuple[float, float]]) -> None:
         self.microjoules = (self.microjoules or 0) + (entry.microjoules or 0)
         self.held += entry.estimated_microjoules
-        self.provenances.append(entry.provenance or "estimated")
+        if entry.microjoules or entry.provenance != "estimated":  # what was held earlier is not in this sum
+            self.provenances.append(entry.provenance or "estimated")
         if parts is None:
             self.known = False
         else:
