@@ -202,15 +202,16 @@ class Script(ergon.Source):
     kind = "script"
 
     def __init__(self):
-        self.now_ns, self.age_ns, self.away = NS, 0, False
+        self.now_ns, self.age_ns, self.away, self.silent, self.uj = NS, 0, False, False, 0
 
     def totals(self, fresh=True, power=True):
         if self.away:
             raise ergon.Unavailable("away")
         t = self.now_ns - self.age_ns
         key = AccountKey("cpu-0", "package", "measured")
-        uj = t * 100 // 1000
-        return Snapshot("script", t, t / 1e9, {key: Reading(Account(key, counted=True, role="total"), uj)},
+        uj = self.uj = self.uj if self.silent else t * 100 // 1000
+        reading = Reading(Account(key, counted=True, role="total"), uj, status="error" if self.silent else "ok")
+        return Snapshot("script", t, t / 1e9, {key: reading},
                         self.age_ns / 1e9, microjoules=uj)
 
 
@@ -278,6 +279,29 @@ def test_the_sums_close_whatever_happens():
                 assert abs(share - request.joules) < 1e-6 * max(1, share), (round_, share, request.joules)
                 busy += share
             assert abs(ledger.joules - busy - ledger.nonrequest_joules) < 1e-5
+    finally:
+        meter_module.boot_ns = old
+
+
+def test_a_sensor_that_does_not_answer():
+    """No request is charged with nothing, and none with what others used before."""
+    old = meter_module.boot_ns
+    try:
+        script = Script()
+        meter_module.boot_ns = lambda: script.now_ns
+        meter = RequestMeter(script, interval=3600)
+        meter._thread = threading.current_thread()
+        meter.settle()
+        for silent in (False, True, True, False, False):
+            script.silent = silent
+            request = meter.begin()
+            script.now_ns += 10 * NS
+            meter.end(request, ("/", "GET", "2xx"))
+            meter.settle()
+        ledger = meter.ledger()
+        h = ledger.histograms["/", "GET", "2xx"]
+        assert (ledger.requests, ledger.unmeasured, h.count) == (5, 3, 2) and abs(h.sum - 2000) < 1e-6, ledger
+        assert abs(ledger.joules - 5000) < 1e-6 and abs(ledger.nonrequest_joules - 3000) < 1e-6, ledger
     finally:
         meter_module.boot_ns = old
 

@@ -192,6 +192,43 @@ def test_a_counter_that_starts_again_is_partial():
             assert 0 < m.joules < 0.8 * 240 * m.seconds, m  # at least this much, and said to be less
 
 
+LOST = """[scenario]
+title = a counter that cannot be read for 20 s
+[machine]
+cpus = 2
+packages = 2
+[rapl intel-rapl:0]
+name = package-0
+max-power = 20000W
+power = 100W
+event = 10s vanish for 20s
+[rapl intel-rapl:1]
+name = package-1
+max-power = 20000W
+power = 50W
+"""
+
+
+def test_a_window_that_begins_while_a_counter_cannot_be_read():
+    """What the counter went on with before is not of this window, by whichever way."""
+    with Place() as place:
+        sim, agent = both(place, clock=True, scenario=LOST)
+        old, page_module.boot_ns = page_module.boot_ns, sim.time.now
+        try:
+            with ergon.connect(agent.socket) as source, ergon.connect(page=agent.page) as page:
+                sim.time.sleep(27)
+                windows, first = [source.begin("agent"), page.begin("page")], source.totals()
+                sim.time.sleep(6)
+                found = [w.end() for w in windows] + [_delta.delta(first, source.totals(), {})]
+                for m in found:
+                    assert m.partial and "gap" in m.flags, m
+                    truth = sim.truth(*times(m))
+                    assert m.joules <= sum(truth.values()) * 1.001, (m, truth)
+                    assert m.joules >= truth["rapl intel-rapl:1"] * 0.999, (m, truth)
+        finally:
+            page_module.boot_ns = old
+
+
 def test_more_windows_than_one_may_have():
     with Place() as place:
         sim, agent = both(place, clock=True, config="[access]\nmax_windows = 3\n")
@@ -717,6 +754,8 @@ def test_differences_of_accounts():
     assert m.microjoules == 1 and len(m.entries) == 2
     m = delta(at(0, package=9), at(20, package=(10, {"status": "error"})))
     assert m.microjoules == 1 and m.partial and m.flags == ("gap",)
+    m = delta(at(0, dram=1, package=(9, {"status": "no_data"})), at(20, dram=3, package=4000))
+    assert m.microjoules == 2 and m.partial and m.flags == ("gap",)  # it has energy of before the window
     m = delta(at(0, package=(None, {"status": "no_data"})), at(20, package=(None, {"status": "no_data"})))
     assert m.microjoules is None and m.partial and "never" in m.reason
     m = delta(at(0, package=9, package_held=(7, {"held": True})),

@@ -11,7 +11,8 @@ the energy of the account.
 A sample tells of the past, up to a second where it comes from the energy page or the coarse view, so V is
 kept for all moments since the last one. Requests are settled in a thread of the meter's own: a handler never
 waits for a reading. While no sample comes, they wait for the next; after HOLD_SECONDS, or where too many
-wait, they and the energy of that time have no figure, and what comes later is counted anew from then.
+wait, they and the energy of that time have no figure, and what comes later is counted anew from then. Where a
+sensor did not answer all the time, what is known of the energy is nobody's, and the requests have no figure.
 """
 from __future__ import annotations
 
@@ -40,6 +41,7 @@ RECENT_SECONDS = 300.0  #: over which joules per request are told
 RETRY_SECONDS = 5.0  #: between looks for a source that is away
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"))
 OTHER = "other"
+UNSHARED = ("gap", "reset", "device_lost")  #: flags of energy that does not belong to the time it is told for
 
 Labels = Tuple[str, str, str]
 Connect = Callable[[], Source]
@@ -284,8 +286,11 @@ class RequestMeter:
                 return
             if now.time_ns == last.time_ns or t_ns <= last_ns:
                 return  # nothing new
-            gained = delta(last, now, {})
-            if gained.microjoules is None:  # no account goes through: another ledger
+            gained = delta(last, now, {}, recovered=True)
+            if gained.microjoules is None or any(flag in UNSHARED for flag in gained.flags):
+                # Of another ledger, or not the energy of all of this time and of it alone: it is nobody's.
+                self._ledger.joules = (self._ledger.joules or 0.0) + (gained.joules or 0.0)
+                self._ledger.nonrequest_joules += gained.joules or 0.0
                 self._give_up()
                 self._first(now, t_ns)
                 return
