@@ -346,6 +346,30 @@ print(json.dumps(dict(m.to_dict(), begin_ns=m.begin_ns, end_ns=m.end_ns, microjo
         assert abs((m["end_ns"] - m["begin_ns"]) / 1e9 - m["seconds"]) < 1e-6
 
 
+def test_coarse_windows_by_the_totals_alone_hold_their_work():
+    """One more window than the agent keeps, and one through a restart: both end at a renewal after their end."""
+    with Place() as place:
+        sim, agent = both(place, config="[access]\nmax_windows = 1\n")
+        with ergon.connect(url=f"http://{agent.address}") as source:
+            kept = source.begin("kept")
+            for _ in range(2):
+                begin_ns = boot_ns()
+                window = source.begin("one too many")
+                begun_ns = boot_ns()
+                time.sleep(0.1)
+                end_ns = boot_ns()
+                m = window.end()
+                assert begin_ns <= m.begin_ns <= begun_ns and m.end_ns >= end_ns, (begin_ns, begun_ns, end_ns, m)
+                assert m.joules > 0 and m.seconds > 0 and m.edges == "renewal" and not m.partial, m
+                near(sim, m.joules, m.begin_ns, m.end_ns)
+            agent.kill()
+            place.add(Agent(place, sim, listen=agent.address))
+            end_ns = boot_ns()
+            m = kept.end()
+            assert m.end_ns >= end_ns and not m.partial, (end_ns, m)
+            near(sim, m.joules, m.begin_ns, m.end_ns)
+
+
 def test_over_tcp_with_a_token():
     with Place() as place:
         token = place.path("token")
