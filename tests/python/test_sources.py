@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sources of the Python package against the shipped agent on a simulated machine: windows against the
 truth, agents that die in the middle, users without rights, the page, and what is not there."""
+import gc
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import time
 
 from rig_python import (MACHINE, NS, PACKAGE, Agent, Place, Sim, Skip, boot_ns, check, ergon, near,
                         run_tests, times, until)
-from ergon import _delta, page as page_module
+from ergon import _delta, _fork, page as page_module
 from ergon.errors import ProtocolError, Unavailable, WindowClosed
 
 LAPTOP = """[scenario]
@@ -626,6 +627,23 @@ def test_nothing_here_says_what_helps():
         finally:
             for name in ("SOCKET", "PAGE", "LIBRARY", "BACKEND"):
                 os.environ.pop("ERGON_" + name, None)
+
+
+def test_looking_for_an_agent_again_and_again_leaves_nothing():
+    """What is registered for forked children stays for the life of the process."""
+    calls, old = [], os.register_at_fork
+    os.register_at_fork = lambda **_: calls.append(1)
+    try:
+        for _ in range(20):
+            try:
+                ergon.connect("/nonexistent/ergon.sock")
+                raise AssertionError("connected to nothing")
+            except Unavailable:
+                pass
+    finally:
+        os.register_at_fork = old
+    gc.collect()
+    assert not calls and not [m for m in _fork._methods if m() is None], calls
 
 
 def test_a_socket_that_is_not_for_us():
