@@ -3,6 +3,7 @@
 short, is aborted, or happens while no agent is there. Real servers, the shipped agent, a simulated
 machine."""
 import asyncio
+import gc
 import http.client
 import os
 import random
@@ -333,6 +334,98 @@ def test_aborted_requests_count():
         sums = one(page, "app_request_energy_joules_sum", route="other", method="GET", status_class="aborted")
         assert sums and sums > 5, page
         closes(page)
+
+
+def test_an_application_that_fails_in_its_answer_is_no_abort():
+    def app(environ, start_response):  # a generator: nothing of it runs before its first part is asked for
+        if environ["PATH_INFO"] == "/early":
+            raise RuntimeError("before its answer")
+        start_response("200 OK", [])
+        yield b"x"
+        raise RuntimeError("in the middle")
+
+    async def later(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        raise RuntimeError("in the middle")
+    script = Script()
+    meter = RequestMeter(script, interval=3600)
+    meter._thread = threading.current_thread()
+    old, meter_module.boot_ns = meter_module.boot_ns, lambda: script.now_ns
+    try:
+        meter._begin_anew()
+        meter._thread = threading.current_thread()
+        meter.settle()
+        wrapped = wsgi.EnergyMiddleware(app, meter, registry=False, route=by_path)
+        for path in ("/early", "/late"):
+            try:
+                list(wrapped({"REQUEST_METHOD": "GET", "PATH_INFO": path}, lambda *_: None))
+                raise AssertionError(path)
+            except RuntimeError:
+                pass
+        answer = iter(wrapped({"REQUEST_METHOD": "GET", "PATH_INFO": "/closed"}, lambda *_: None))
+        next(answer)
+        answer.close()
+        try:
+            asyncio.run(call(asgi.EnergyMiddleware(later, meter, registry=False, route=lambda _: "/async")))
+            raise AssertionError("asgi")
+        except RuntimeError:
+            pass
+        script.now_ns += NS
+        meter.settle()
+        assert {labels: h.count for labels, h in meter.ledger().histograms.items()} == {
+            ("/early", "GET", "5xx"): 1, ("/late", "GET", "5xx"): 1, ("/closed", "GET", "aborted"): 1,
+            ("/async", "GET", "5xx"): 1}, meter.ledger()
+    finally:
+        meter_module.boot_ns = old
+
+
+def test_an_answer_that_nobody_closes():
+    """It ends with its object, also where that is collected while this thread is inside the meter."""
+    meter = RequestMeter(ergon.NullSource(), interval=3600)
+    meter._thread = threading.current_thread()
+    app = wsgi.EnergyMiddleware(lambda *_: iter([b"x"]), meter, registry=False)
+    inside = []
+
+    class Lock:
+        """Everything is collected as soon as it is taken."""
+
+        def __init__(self):
+            self.lock = threading.Lock()
+
+        def acquire(self, *how):
+            return self.lock.acquire(*how)
+
+        def release(self):
+            self.lock.release()
+
+        def __enter__(self):
+            self.lock.acquire()
+            inside.append(gc.collect())
+
+        def __exit__(self, *_):
+            self.lock.release()
+
+    def work():
+        answer = app({"REQUEST_METHOD": "GET"}, lambda *_: None)
+        answer.own = answer  # as an exception's frames keep it
+        del answer
+        meter._lock = Lock()
+        for _ in range(3):
+            meter.end(meter.begin(), ("/", "GET", "2xx"))
+    old = gc.isenabled()
+    gc.disable()
+    try:
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive(), "it waits for a lock that it holds"
+        assert max(inside) > 0
+        ledger = meter.ledger()
+        assert ledger.requests == 4 and not meter._active, ledger
+    finally:
+        if old:
+            gc.enable()
 
 
 def test_errors_and_labels():

@@ -91,7 +91,7 @@ class EnergyMiddleware:
             aborted = True
             raise
         except Exception:
-            status = status or 500
+            status = 500  # also of an answer that had begun well
             raise
         finally:
             _current.reset(token)

@@ -21,8 +21,9 @@ import contextvars
 import threading
 import time
 import warnings
+from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 from .._delta import delta
 from .._fork import in_child
@@ -137,6 +138,7 @@ class RequestMeter:
         self._now_ns, self._now_v = boot_ns(), 0.0
         self._active: Dict[int, Request] = {}
         self._waiting: List[Request] = []
+        self._dropped: Deque[Tuple[Request, Labels]] = deque()
         self._recent: List[Tuple[float, float, int]] = []
         self._thread: Optional[threading.Thread] = None
         self._wake = threading.Event()
@@ -155,6 +157,7 @@ class RequestMeter:
         if self._thread is None:
             self.start()
         with self._lock:
+            self._end_dropped()
             self._advance(boot_ns())
             request = Request(self, self._now_ns, self._now_v, self._last is not None)
             self._active[id(request)] = request
@@ -164,18 +167,36 @@ class RequestMeter:
     def end(self, request: Request, labels: Labels) -> None:
         """Once; later calls do nothing."""
         with self._lock:
-            if request.ended_ns is not None or request.meter is not self or \
-                    self._active.get(id(request)) is not request:
-                return
-            self._advance(boot_ns())
-            request.ended_ns, request.ended_v = self._now_ns, self._now_v
-            del self._active[id(request)]
-            self._mark()
-            request.labels = labels
-            self._ledger.requests += 1
-            self._waiting.append(request)
-            if len(self._waiting) > WAITING_MAX:
-                self._give_up()
+            self._end_dropped()
+            self._end(request, labels)
+
+    def _end(self, request: Request, labels: Labels) -> None:
+        if request.ended_ns is not None or request.meter is not self or \
+                self._active.get(id(request)) is not request:
+            return
+        self._advance(boot_ns())
+        request.ended_ns, request.ended_v = self._now_ns, self._now_v
+        del self._active[id(request)]
+        self._mark()
+        request.labels = labels
+        self._ledger.requests += 1
+        self._waiting.append(request)
+        if len(self._waiting) > WAITING_MAX:
+            self._give_up()
+
+    def drop(self, request: Request, labels: Labels) -> None:
+        """end() for __del__, which may run at any moment, also while this very thread is inside: it never waits.
+        What finds the meter busy ends with the next request or sample."""
+        self._dropped.append((request, labels))
+        if self._lock.acquire(False):
+            try:
+                self._end_dropped()
+            finally:
+                self._lock.release()
+
+    def _end_dropped(self) -> None:
+        while self._dropped:
+            self._end(*self._dropped.popleft())
 
     def units(self, unit: str, n: Number = 1) -> None:
         if isinstance(n, bool) or not isinstance(n, (int, float)) or not 0 <= n < float("inf"):
@@ -279,6 +300,7 @@ class RequestMeter:
 
     def _take(self, now: Snapshot, t_ns: int) -> None:
         with self._lock:
+            self._end_dropped()
             self._advance(boot_ns())
             last, last_ns = self._last, self._last_ns
             if last is None:

@@ -8,6 +8,8 @@ from .meter import Request, RequestMeter, _current, any_meter, clean
 from .prometheus import export
 
 Environ = Dict[str, Any]
+#: How a request ends.
+DONE, FAILED, ABORTED, DROPPED = "done", "failed", "aborted", "dropped"
 App = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 
@@ -20,7 +22,7 @@ def route_of(environ: Environ) -> Optional[str]:
 class _Answer:
     """The application's answer; the request ends with it, or with its close()."""
 
-    def __init__(self, inner: Iterable[bytes], end: Callable[[bool], None], request: Request) -> None:
+    def __init__(self, inner: Iterable[bytes], end: Callable[[str], None], request: Request) -> None:
         self._inner, self._end, self._request = inner, end, request
         self._parts = iter(inner)
 
@@ -32,10 +34,10 @@ class _Answer:
         try:
             return next(self._parts)
         except StopIteration:
-            self._end(True)
+            self._end(DONE)
             raise
         except BaseException:
-            self._end(False)
+            self._end(FAILED)
             raise
         finally:
             _current.reset(token)
@@ -46,10 +48,10 @@ class _Answer:
             if close is not None:
                 close()
         finally:
-            self._end(False)
+            self._end(ABORTED)
 
     def __del__(self) -> None:  # a server that does not close
-        self._end(False)
+        self._end(DROPPED)
 
 
 class _SizedAnswer(_Answer):
@@ -75,7 +77,7 @@ class EnergyMiddleware:
         meter, request = self.meter, self.meter.begin()
         status: Optional[int] = None
         route: Optional[str] = None
-        failed = False
+        over = False
 
         def find_route() -> None:
             nonlocal route
@@ -91,10 +93,15 @@ class EnergyMiddleware:
             find_route()  # frameworks forget it at the end
             return start_response(line, *rest, **more)
 
-        def end(whole: bool) -> None:
+        def end(how: str) -> None:
+            nonlocal over
+            if over:
+                return
+            over = True
             find_route()
-            meter.end(request, clean(route, environ.get("REQUEST_METHOD", ""), status,
-                                     not whole and not failed))
+            labels = clean(route, environ.get("REQUEST_METHOD", ""), 500 if how == FAILED else status,
+                           how in (ABORTED, DROPPED))
+            (meter.drop if how == DROPPED else meter.end)(request, labels)
 
         token = _current.set(request)
         try:
@@ -102,8 +109,7 @@ class EnergyMiddleware:
             kind = _SizedAnswer if hasattr(answer, "__len__") else _Answer
             return kind(answer, end, request)
         except BaseException:
-            status, failed = status or 500, True
-            end(False)
+            end(FAILED)
             raise
         finally:
             _current.reset(token)
