@@ -275,6 +275,83 @@ def test_tracker():
         assert here.source.windows() == []
 
 
+def test_a_forked_child_waits_for_no_thread_of_its_parent():
+    """Also where one was in the middle of a window, a log or a tracker at the fork."""
+    inside, leave = threading.Event(), threading.Event()
+
+    class Slow(ergon.NullSource):
+        def begin(self, *_, **__):
+            return Hanging(self, "w", None, False)
+
+    class Hanging(ergon.Window):
+        def _read(self, end):
+            if not end:
+                inside.set()
+                leave.wait(60)
+            return ergon.Measurement(self.name, "slow")
+    with Place() as place:
+        log = ergon.Log(place.path("log.csv"))
+        tracker = ergon.Tracker(source=Slow(), interval=0.01, on_sample=lambda _: None, log=log)
+        tracker.start()
+        assert inside.wait(30)
+        log._lock.acquire()
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(20)
+            try:
+                tracker.stop()
+                os._exit(0)
+            finally:
+                os._exit(1)
+        status = os.waitpid(pid, 0)[1]
+        log._lock.release()
+        leave.set()
+        tracker.stop()
+        assert os.waitstatus_to_exitcode(status) == 0, status
+
+
+IN_HANDLERS = """
+import fcntl, os, signal, sys
+sys.path.insert(0, sys.argv[1]); sys.dont_write_bytecode = True
+import ergon, ergon.log, ergon.measure as _
+measure = sys.modules["ergon.measure"]
+told, old_connect, old_flock = [], measure.connect, fcntl.flock
+tracker = ergon.Tracker(log=sys.argv[2])
+def handler(*_):
+    told.append(1)
+    for what in (ergon.default_source, tracker.stop):
+        try: what()
+        except ergon.ErgonError as error: pass
+signal.signal(signal.SIGUSR1, handler)
+def interrupt(): os.kill(os.getpid(), signal.SIGUSR1); sum(range(1000))
+class Source(ergon.NullSource):
+    def begin(self, *a, **k): interrupt(); return super().begin(*a, **k)
+def connect():
+    if not told: interrupt()
+    return Source()
+measure.connect = connect
+tracker.start()                         # finding the source, and beginning, are interrupted by stop()
+tracker.start_task("t"); tracker.stop_task("t")
+if tracker.running: tracker.stop()
+tracker.start()
+def flock(*a): fcntl.flock = old_flock; old_flock(*a); interrupt()
+fcntl.flock = flock
+ergon.Log(sys.argv[2])
+tracker._log.write(ergon.Measurement("interrupted", "null"))
+print(len(told), [line.split(",")[2] for line in open(sys.argv[2])])
+"""
+
+
+def test_a_tracker_is_stopped_by_a_handler_of_a_signal():
+    """Whatever of ours it interrupts, it does not wait for a lock that its own thread holds."""
+    with Place() as place:
+        r = subprocess.run([sys.executable, "-c", IN_HANDLERS, PACKAGE, place.path("log.csv")],
+                           capture_output=True, text=True, timeout=60)
+        assert r.returncode == 0, r
+        told, _, names = r.stdout.partition(" ")
+        assert int(told) >= 4 and "'interrupted', 'tracker'" in names, r
+
+
 def test_tasks_without_a_tracker_running():
     with Here():
         tracker = ergon.Tracker()

@@ -27,7 +27,7 @@ KEPT_MAX = 128  #: measurements that a decorated function remembers
 _default: Optional[Source] = None
 _default_pid = 0
 _given = False
-_lock = threading.Lock()
+_lock = threading.RLock()  # a handler of a signal may ask while the source is being found
 _open: "contextvars.ContextVar[Tuple[measure, ...]]" = contextvars.ContextVar("ergon_windows", default=())
 
 
@@ -76,7 +76,7 @@ _warned = False
 
 def _forked() -> None:
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_forked)

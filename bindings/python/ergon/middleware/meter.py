@@ -185,8 +185,8 @@ class RequestMeter:
             self._give_up()
 
     def drop(self, request: Request, labels: Labels) -> None:
-        """end() for __del__, which may run at any moment, also while this very thread is inside: it never waits.
-        What finds the meter busy ends with the next request or sample."""
+        """end() for __del__, which may run at any moment, also while this very thread is inside: it never
+        waits. What finds the meter busy ends with the next request or sample."""
         self._dropped.append((request, labels))
         if self._lock.acquire(False):
             try:
