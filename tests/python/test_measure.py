@@ -170,6 +170,21 @@ def test_decorated_generators():
         assert len(agen.energy.measurements) == 2 and here.source.windows() == []
 
 
+def test_a_generator_that_ends_inside_a_later_block():
+    with Here():
+        @ergon.measured
+        def parts():
+            yield 1
+        generator = parts()
+        next(generator)
+        with ergon.measure("later") as m:
+            assert list(generator) == []
+            assert ergon.current() is m
+            ergon.units("rows", 3)
+        assert m.measurement.units == {"rows": 3}, m.measurement
+        assert ergon.current() is None
+
+
 def test_async():
     """Tasks that overlap: each has its own windows, and the loop is never blocked by the meter."""
     with Here() as here:

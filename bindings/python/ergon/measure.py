@@ -125,7 +125,6 @@ class measure:
         self._on_measurement = on_measurement
         self._window: Optional[Window] = None
         self._measurement: Optional[Measurement] = None
-        self._token: Optional["contextvars.Token[Tuple[measure, ...]]"] = None
 
     # ---- by hand ----
 
@@ -171,15 +170,12 @@ class measure:
     # ---- blocks ----
 
     def _enter(self) -> None:
-        self._token = _open.set(_open.get() + (self,))
+        _open.set(_open.get() + (self,))
 
     def _leave(self) -> None:
-        token, self._token = self._token, None
-        if token is not None:
-            try:
-                _open.reset(token)
-            except ValueError:  # left in another context than entered, as a generator may be
-                _open.set(tuple(w for w in _open.get() if w is not self))
+        # Not by the token of _enter(): a generator's block may end while a later one of its caller is open,
+        # or in another context.
+        _open.set(tuple(w for w in _open.get() if w is not self))
 
     def __enter__(self) -> "measure":
         self.start()
