@@ -535,6 +535,29 @@ def test_command_line():
         assert "ergon agent" in command("totals", "--socket", here.place.path("no"), code=1).stderr
 
 
+def test_what_is_wrong_with_an_option_is_told_in_a_line():
+    with Here() as here:
+        env = {"ERGON_SOCKET": here.agent.socket}
+        for words, more in ((("validate", "--duration", "0"), {}), (("totals", "--url", "ftp://x"), {}),
+                            (("totals", "--url", "http://h:port"), {}),
+                            (("run", "true"), {"ERGON_BACKEND": "none"})):
+            r = command(*words, env=dict(env, **more), code=2)
+            assert r.stderr.startswith("python -m ergon: ") and r.stderr.count("\n") == 1, r.stderr
+
+
+def test_signals_that_are_ignored_stay_so():
+    """nohup, and commands in the background of a script: the command is started as without us."""
+    with Here() as here:
+        ignored = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+        r = subprocess.run([sys.executable, "-m", "ergon", "run", "--", "sh", "-c",
+                            "grep SigIgn /proc/self/status"], capture_output=True, text=True, timeout=60,
+                           env=dict(os.environ, PYTHONPATH=PACKAGE, ERGON_SOCKET=here.agent.socket),
+                           preexec_fn=lambda: [signal.signal(s, signal.SIG_IGN) for s in ignored])
+        mask = int(r.stdout.split()[1], 16)
+        assert all(mask & 1 << s - 1 for s in ignored), r.stdout
+        assert not mask & 1 << signal.SIGUSR1 - 1
+
+
 def test_a_command_runs_also_where_nothing_measures():
     nowhere = {"ERGON_SOCKET": "/nonexistent/s", "ERGON_PAGE": "/nonexistent/p",
                "ERGON_LIBRARY": "/nonexistent/l"}
