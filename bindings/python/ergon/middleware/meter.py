@@ -160,6 +160,7 @@ class RequestMeter:
         self._now_ns, self._now_v = boot_ns(), 0.0
         self._active: Dict[int, Request] = {}
         self._waiting: List[Request] = []
+        self._dropped: Deque[Tuple[Request, Labels]] = deque()
         self._pairs: Set[Tuple[str, str]] = set()
         self._history: Deque[Tuple[int, float, int]] = deque(maxlen=HISTORY_MAX)  # time, joules, settled
         self._thread: Optional[threading.Thread] = None
@@ -179,6 +180,7 @@ class RequestMeter:
         if self._thread is None:
             self.start()
         with self._lock:
+            self._end_dropped()
             self._make_room()
             self._advance(boot_ns())
             request = Request(self, self._now_ns, self._now_v)
@@ -189,17 +191,35 @@ class RequestMeter:
     def end(self, request: Request, labels: Labels) -> None:
         """Once; later calls do nothing."""
         with self._lock:
-            if request.ended_ns is not None or request.meter is not self or \
-                    self._active.get(id(request)) is not request:
-                return
-            self._make_room()
-            self._advance(boot_ns())
-            request.ended_ns, request.ended_v = self._now_ns, self._now_v
-            del self._active[id(request)]
-            self._mark()
-            request.labels = self._bounded(labels)
-            self._ledger.requests += 1
-            self._waiting.append(request)
+            self._end_dropped()
+            self._end(request, labels)
+
+    def _end(self, request: Request, labels: Labels) -> None:
+        if request.ended_ns is not None or request.meter is not self or \
+                self._active.get(id(request)) is not request:
+            return
+        self._make_room()
+        self._advance(boot_ns())
+        request.ended_ns, request.ended_v = self._now_ns, self._now_v
+        del self._active[id(request)]
+        self._mark()
+        request.labels = self._bounded(labels)
+        self._ledger.requests += 1
+        self._waiting.append(request)
+
+    def drop(self, request: Request, labels: Labels) -> None:
+        """end() for __del__, which may run at any moment, also while this very thread is inside: it never
+        waits. What finds the meter busy ends with the next request or sample."""
+        self._dropped.append((request, labels))
+        if self._lock.acquire(False):
+            try:
+                self._end_dropped()
+            finally:
+                self._lock.release()
+
+    def _end_dropped(self) -> None:
+        while self._dropped:
+            self._end(*self._dropped.popleft())
 
     def units(self, unit: str, n: Number = 1) -> None:
         if isinstance(n, bool) or not isinstance(n, (int, float)) or not 0 <= n < float("inf"):
@@ -320,6 +340,7 @@ class RequestMeter:
 
     def _take(self, now: Snapshot, t_ns: int) -> None:
         with self._lock:
+            self._end_dropped()
             self._advance(boot_ns())
             last, last_ns, ledger = self._last, self._last_ns, self._ledger
             self._warned = False
@@ -426,7 +447,7 @@ class RequestMeter:
 def step(last: Snapshot, now: Snapshot, longest_ns: int) -> Tuple[Optional[float], bool]:
     """Joules between two samples, None where nothing is known of them; and whether they are those of all of
     the time, and of no more than can be shared."""
-    gained = delta(last, now, {})
+    gained = delta(last, now, {}, recovered=True)
     if gained.microjoules is None or "device_lost" in gained.flags or _counted(last) != _counted(now):
         return None, False  # another ledger, or other accounts: the numbers cannot be compared
     whole = not gained.partial and "reset" not in gained.flags and \
