@@ -203,7 +203,7 @@ class Script(ergon.Source):
     kind = "script"
 
     def __init__(self):
-        self.now_ns, self.age_ns, self.away, self.silent, self.uj = NS, 0, False, False, 0
+        self.now_ns, self.age_ns, self.away, self.silent, self.uj, self.late_ns = NS, 0, False, False, 0, 0
 
     def totals(self, fresh=True, power=True):
         if self.away:
@@ -211,7 +211,9 @@ class Script(ergon.Source):
         t = self.now_ns - self.age_ns
         key = AccountKey("cpu-0", "package", "measured")
         uj = self.uj = self.uj if self.silent else t * 100 // 1000
-        reading = Reading(Account(key, counted=True, role="total"), uj, status="error" if self.silent else "ok")
+        reading = Reading(Account(key, counted=True, role="total"), uj,
+                          status="error" if self.silent else "ok")
+        self.now_ns += self.late_ns
         return Snapshot("script", t, t / 1e9, {key: reading},
                         self.age_ns / 1e9, microjoules=uj)
 
@@ -303,6 +305,24 @@ def test_a_sensor_that_does_not_answer():
         h = ledger.histograms["/", "GET", "2xx"]
         assert (ledger.requests, ledger.unmeasured, h.count) == (5, 3, 2) and abs(h.sum - 2000) < 1e-6, ledger
         assert abs(ledger.joules - 5000) < 1e-6 and abs(ledger.nonrequest_joules - 3000) < 1e-6, ledger
+    finally:
+        meter_module.boot_ns = old
+
+
+def test_an_answer_that_takes_long_is_of_its_sample():
+    old = meter_module.boot_ns
+    try:
+        script = Script()
+        meter_module.boot_ns = lambda: script.now_ns
+        meter = RequestMeter(script, interval=3600)
+        meter._thread = threading.current_thread()
+        meter.settle()
+        request = meter.begin()
+        script.now_ns += NS
+        meter.end(request, ("/", "GET", "2xx"))
+        script.late_ns = NS // 4  # of a busy machine
+        meter.settle()
+        assert abs(meter.ledger().histograms["/", "GET", "2xx"].sum - 100) < 1e-6, meter.ledger()
     finally:
         meter_module.boot_ns = old
 
@@ -537,6 +557,24 @@ def test_the_agent_is_away():
             meter_module.RETRY_SECONDS = old
             for name in ("SOCKET", "PAGE", "LIBRARY"):
                 os.environ.pop("ERGON_" + name)
+
+
+def test_what_the_environment_says_wrongly_is_one_warning():
+    os.environ["ERGON_BACKEND"] = "agnet"
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            meter = RequestMeter(interval=0.1)
+            meter.start()
+            until("the warning", lambda: caught)
+            meter.end(meter.begin(), ("/", "GET", "2xx"))
+            meter.settle()
+            assert meter._thread.is_alive() and meter.ledger().unmeasured == 1
+            meter.close()
+        texts = [str(w.message) for w in caught]
+        assert len(texts) == 1 and "agnet" in texts[0] and "requests are served" in texts[0], texts
+    finally:
+        del os.environ["ERGON_BACKEND"]
 
 
 def test_by_the_page():
