@@ -784,6 +784,9 @@ def test_differences_of_accounts():
     assert m.microjoules == 1 and m.partial and "dram" in m.reason and "device_lost" in m.flags
     m = delta(at(0, package=9), at(20, package=10, dram=(7, {"since_unix_seconds": 1010.0})))
     assert m.microjoules == 8 and m.partial  # from its first reading on
+    m = delta(at(0, package=9), at(20, package=(10, {"counted": False, "role": "part"}),
+                                   chassis=(70, {"since_unix_seconds": 1010.0})))
+    assert m.microjoules == 1 and m.partial and "chassis" in m.reason  # which holds the package's again
     m = delta(at(0, package=9), at(20, package=10, dram=(7, {"since_unix_seconds": 5.0})))
     assert m.microjoules == 1 and m.partial  # it was not counted before
     m = delta(at(0, package=9), at(20, package=10,
