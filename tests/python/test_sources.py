@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 from rig_python import (MACHINE, NS, PACKAGE, Agent, Place, Sim, Skip, boot_ns, check, ergon, near,
                         run_tests, times, until)
@@ -453,6 +454,28 @@ def test_a_page_reads_as_libergon_does():
                     assert now[account.account.key].microjoules == uj
         finally:
             agent.process.send_signal(18)
+
+
+def test_a_page_tells_accuracy_in_watts_and_late_readings():
+    """Of a card's counter that is good for some watts at best, and that is read now and then."""
+    with Place() as place:
+        _, agent = both(place, "--interval", "100ms")
+        with open(agent.page, "r+b") as f:  # records do not change while the agent runs
+            records = struct.unpack_from("<Q", f.read(64), 40)[0]
+            f.seek(records + 392)
+            f.write(struct.pack("<Q", 50 * 10 ** 6))
+        with ergon.connect(page=agent.page) as source:
+            key = source.page.accounts[0].account.key
+            window = source.begin("watts")
+            time.sleep(0.5)
+            m = window.end()
+            entry = next(e for e in m.entries if e.channel == source.page.accounts[0].account.channel)
+            assert entry.uncertainty_joules >= 0.999 * 2.4 / 1.96 * 50 * m.seconds, entry
+            now = source.totals()
+            late = replace(now, readings=dict(now.readings))
+            late.readings[key] = replace(now.readings[key], age_seconds=now.age_seconds + 3)
+            facts = source.facts(now, late)[source.page.accounts[0].account.channel]
+            assert abs(facts.update_seconds - 3) < 1e-6 and facts.watts == 50, facts
 
 
 def test_a_page_over_a_kill():
