@@ -143,10 +143,12 @@ def delta(first: Snapshot, last: Snapshot, facts: Mapping[str, SensorFacts], *,
                 if flag != "reset":
                     reasons[f"energy of part of the time is not known ({flag}, {key.device} "
                             f"{key.component})"] = None
+    # What is counted in place of another one may hold its energy as well: a node its packages.
+    swapped = any(key in last.readings and not last.readings[key].account.counted for key in counted)
     for key, after in last.readings.items():
         if not after.account.counted or after.microjoules is None or _known(first, key):
             continue
-        if not _newborn(after, first, counted):
+        if not _newborn(after, first, counted) or swapped and not after.account.held:
             reasons[f"{key.device} {key.component} is counted only since the window began"] = None
             continue
         if not after.account.held:

@@ -45,6 +45,7 @@ HISTORY_MAX = 4096  #: samples that joules per request look back over
 WINDOW_SECONDS = 300.0  #: over which they are told
 STALE_SECONDS = 5.0  #: without a sample, at least: then energy has no series
 RETRY_SECONDS = 5.0  #: between looks for a source that is away
+CLOCK_SLACK_NS = 50_000_000  #: an age in an answer is rounded, and may be of a moment before it
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"))
 OTHER = "other"
 
@@ -282,24 +283,26 @@ class RequestMeter:
             try:
                 if self._source is None:
                     self._source = self._connect()
+                asked_ns = boot_ns()
                 now = self._source.totals(fresh=True, power=False)
                 got_ns = boot_ns()
                 if now.stale or now.microjoules is None:
                     raise ErgonError(f"{self._source.describe()} has no figure now")
-                self._take(now, self._moment(now, got_ns))
+                self._take(now, self._moment(now, asked_ns, got_ns))
                 return True
-            except ErgonError as error:
+            except Exception as error:  # also what the environment says wrongly: requests are served
                 self._away(error)
                 return False
 
-    def _moment(self, now: Snapshot, got_ns: int) -> int:
-        """Of the sample, by our own clock: the agent's may be another one's, on another machine."""
+    def _moment(self, now: Snapshot, asked_ns: int, got_ns: int) -> int:
+        """Of the sample, by our own clock: the agent's may be another one's, on another machine. It is ours
+        where the answer was made between question and answer, however long that took."""
         age_ns = int((now.age_seconds or 0.0) * 1e9)
-        if abs(got_ns - now.time_ns - age_ns) < 50_000_000:
+        if asked_ns - CLOCK_SLACK_NS <= now.time_ns + age_ns <= got_ns + CLOCK_SLACK_NS:
             return min(now.time_ns, got_ns)
         return got_ns - age_ns
 
-    def _away(self, error: ErgonError) -> None:
+    def _away(self, error: Exception) -> None:
         with self._lock:
             first, self._warned = not self._warned, True
             if self._last is None or boot_ns() - self._last_ns > self._longest_ns:
