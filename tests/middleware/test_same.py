@@ -194,7 +194,8 @@ def wsgi_app(environ, start_response):
     path = environ["PATH_INFO"]
     if path == "/raises":
         raise RuntimeError("mine")
-    status = {"/empty": "204 No Content", "/same": "304 Not Modified", "/none": "404 Not Found"}.get(path, "200 OK")
+    status = {"/empty": "204 No Content", "/same": "304 Not Modified", "/none": "404 Not Found"}.get(
+        path, "200 OK")
 
     def parts():
         yield b"x" * 1000
@@ -254,8 +255,9 @@ class Quiet(wsgiref.simple_server.WSGIRequestHandler):
 class Wsgi:
     def __init__(self, agent_socket):
         self.source = ergon.connect(agent_socket, patience=0.2)
-        self.app = wsgi.EnergyMiddleware(wsgi_app, source=self.source, registry=prometheus_client.CollectorRegistry(),
-                                         interval=0.25, route=lambda environ: known(environ["PATH_INFO"]))
+        self.app = wsgi.EnergyMiddleware(wsgi_app, source=self.source, interval=0.25,
+                                         registry=prometheus_client.CollectorRegistry(),
+                                         route=lambda environ: known(environ["PATH_INFO"]))
         self.server = wsgiref.simple_server.make_server("127.0.0.1", 0, self.app, Threading, Quiet)
         self.port = self.server.server_port
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
@@ -275,8 +277,9 @@ class Wsgi:
 class Asgi(Wsgi):
     def __init__(self, agent_socket):
         self.source = ergon.connect(agent_socket, patience=0.2)
-        self.app = asgi.EnergyMiddleware(asgi_app, source=self.source, registry=prometheus_client.CollectorRegistry(),
-                                         interval=0.25, route=lambda scope: known(scope["path"]))
+        self.app = asgi.EnergyMiddleware(asgi_app, source=self.source, interval=0.25,
+                                         registry=prometheus_client.CollectorRegistry(),
+                                         route=lambda scope: known(scope["path"]))
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.server = uvicorn.Server(uvicorn.Config(self.app, log_level="critical", lifespan="off"))
@@ -335,8 +338,8 @@ def test_three_servers_tell_the_same_requests():
     """Also while no agent is there, and after it came back with the same ledger."""
     warnings.simplefilter("ignore")  # that the agent is away, once for each
     with Place() as place:
-        sim = place.add(Sim(place, "[scenario]\ntitle = one package\n[machine]\ncpus = 1\n[rapl intel-rapl:0]\n"
-                            "name = package-0\nmax-power = 20000W\npower = 100W\n"))
+        sim = place.add(Sim(place, "[scenario]\ntitle = one package\n[machine]\ncpus = 1\n"
+                            "[rapl intel-rapl:0]\nname = package-0\nmax-power = 20000W\npower = 100W\n"))
         agent = place.add(Agent(place, sim))
         servers = [place.add(kind(agent.socket)) for kind in (Node, Wsgi, Asgi)]
 
@@ -361,7 +364,8 @@ def test_three_servers_tell_the_same_requests():
                 for *_, labels in TABLE["requests"]}
 
         def told(page):
-            return {labels: n for (name, labels), n in page.items() if name == "app_request_energy_joules_count"}
+            return {labels: n for (name, labels), n in page.items()
+                    if name == "app_request_energy_joules_count"}
         until("figures", lambda: all(sum(told(s.page()).values()) == sum(want.values()) for s in servers))
         joules = []
         for server in servers:

@@ -283,7 +283,7 @@ def test_one_shape_in_c_and_in_python():
 
 
 def test_an_interface_that_is_silent_is_not_compared():
-    """Energy that was held or is missing is no disagreement: the pair is incomplete, and there is no figure."""
+    """Energy that was held or is missing is no disagreement: the pair is incomplete, without a figure."""
     _, doc = twice_by_both(TWICE + "event = 4s vanish\n", c=False)
     pair, = doc["comparisons"][0]["pairs"]
     assert pair["verdict"] == "incomplete" and doc["agree"] is False, pair

@@ -309,7 +309,8 @@ def _merge(values: Sequence[Value]) -> Dict[Tuple[str, Optional[int]], Value]:
                 component, None, sum(v.joules for v in parts),
                 methods.pop() if len(methods) == 1 else None,
                 sum(unsure) if len(unsure) == len(parts) else None, whole=all(v.whole for v in parts),
-                provenance=weakest(v.provenance for v in parts), gap_seconds=max(v.gap_seconds for v in parts),
+                provenance=weakest(v.provenance for v in parts),
+                gap_seconds=max(v.gap_seconds for v in parts),
                 estimated_joules=sum(v.estimated_joules for v in parts), relative=parts[0].relative,
                 citation=parts[0].citation, channels=tuple(v.channel for v in parts if v.channel))
     return found

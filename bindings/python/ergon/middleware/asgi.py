@@ -41,8 +41,9 @@ class EnergyMiddleware:
     one, False for none. prefix: of the metrics' names.
     """
 
-    def __init__(self, app: App, meter: Optional[RequestMeter] = None, *, registry: Any = None, prefix: str = "app",
-                 route: Callable[[Scope], Optional[str]] = route_of, **options: Any) -> None:
+    def __init__(self, app: App, meter: Optional[RequestMeter] = None, *, registry: Any = None,
+                 prefix: str = "app", route: Callable[[Scope], Optional[str]] = route_of,
+                 **options: Any) -> None:
         self.app = app
         self.meter = any_meter(meter, options)
         self.route = route

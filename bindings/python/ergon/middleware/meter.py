@@ -113,7 +113,8 @@ class RequestMeter:
     """Charges requests. source: a Source; None: connect() in the meter's thread, again and again until there
     is one. interval: seconds between samples, 1 to 5 for most. window: seconds that joules per request look
     back. longest_step: seconds; a longer time between two samples is not shared. max_routes: pairs of method
-    and route. max_pending: begins and ends that wait for a sample. Thread-safe; a forked child begins anew."""
+    and route. max_pending: begins and ends that wait for a sample. Thread-safe; a forked child begins
+    anew."""
 
     def __init__(self, source: Optional[Source] = None, *, interval: float = 1.0, oversample: bool = False,
                  buckets: Sequence[float] = BUCKETS, window: float = WINDOW_SECONDS,

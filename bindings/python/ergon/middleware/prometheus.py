@@ -73,14 +73,15 @@ class Collector:
         for labels, h in ledger.histograms.items():
             requests.add_metric(labels, self._buckets(h), h.sum)
         yield requests
-        yield one(counter("nonrequest_energy_joules", "Energy of the account that no request is charged with."),
-                  ledger.nonrequest_joules, known)
+        yield one(counter("nonrequest_energy_joules",
+                          "Energy of the account that no request is charged with."), ledger.nonrequest_joules,
+                  known)
         yield one(gauge("inflight_energy_joules", "Energy that requests in flight have gathered so far."),
                   ledger.inflight_joules, known)
-        yield one(counter("requests_unmeasured", "Requests without a figure, as energy was not known while they "
-                          "ran."), ledger.unmeasured)
-        yield one(counter("energy_unknown_seconds", "Time of which the energy is not known, or not all of it."),
-                  ledger.unknown_seconds)
+        yield one(counter("requests_unmeasured", "Requests without a figure, as energy was not known "
+                          "while they ran."), ledger.unmeasured)
+        yield one(counter("energy_unknown_seconds",
+                          "Time of which the energy is not known, or not all of it."), ledger.unknown_seconds)
         units = counter("units", "Units of work.", labels=("unit",))
         for unit, n in ledger.units.items():
             units.add_metric((unit,), n)

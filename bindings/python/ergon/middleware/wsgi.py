@@ -69,8 +69,9 @@ class EnergyMiddleware:
     answer of which a part was sent and that was not finished is aborted, whoever did that.
     Options as those of the ASGI one; route gets the environ, after the request was handled."""
 
-    def __init__(self, app: App, meter: Optional[RequestMeter] = None, *, registry: Any = None, prefix: str = "app",
-                 route: Callable[[Environ], Optional[str]] = route_of, **options: Any) -> None:
+    def __init__(self, app: App, meter: Optional[RequestMeter] = None, *, registry: Any = None,
+                 prefix: str = "app", route: Callable[[Environ], Optional[str]] = route_of,
+                 **options: Any) -> None:
         self.app = app
         self.meter = any_meter(meter, options)
         self.route = route
