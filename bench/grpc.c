@@ -11,6 +11,9 @@
  *         each a turn; prints its CPU time a message. The instructions of one, without those of a start:
  *         valgrind --tool=callgrind for TICKS and 2 * TICKS, the difference over TICKS * STREAMS
  *
+ *     bench-grpc timer SECONDS HZ
+ *         what share of its ticks a process gets that only waits for a timer: what the machine allows
+ *
  * The client is nghttp2's, and reads as fast as it can.
  */
 #include <arpa/inet.h>
@@ -26,6 +29,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -368,6 +372,24 @@ static int run_cost(uint64_t ticks, unsigned streams, size_t bytes)
 	return waitpid(child, &status, 0) == child && status == 0 ? 0 : 1;
 }
 
+/* ---- what the machine allows ---- */
+
+static int run_timer(double seconds, double hz)
+{
+	struct itimerspec every = {.it_interval.tv_nsec = (long)(1e9 / hz), .it_value.tv_nsec = 1};
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	uint64_t got = 0, all = 0, want = (uint64_t)(seconds * hz), due;
+
+	if (fd < 0 || hz <= 1 || timerfd_settime(fd, 0, &every, NULL) < 0)
+		die("no timer: HZ is above 1");
+	for (; all < want; all += due, got++)
+		if (read(fd, &due, sizeof(due)) != sizeof(due))
+			die("no tick");
+	close(fd);
+	printf("{\"share\": %.4f}\n", (double)got / (double)all);
+	return 0;
+}
+
 static uint64_t number(const char *s, uint64_t max)
 {
 	uint64_t n;
@@ -387,6 +409,8 @@ int main(int argc, char **argv)
 		return run_cost(number(argv[2], 1u << 30),
 				(unsigned)number(argv[3], CONNECTIONS_MAX),
 				argc == 5 ? (size_t)number(argv[4], MESSAGE_MAX) : 210);
+	if (argc == 4 && strcmp(argv[1], "timer") == 0)
+		return run_timer(strtod(argv[2], NULL), strtod(argv[3], NULL));
 	die("see the head of bench/grpc.c for how to call it");
 	return 2;
 }

@@ -51,9 +51,11 @@ class Windows(agent.Agents):
         for way, what in OURS:
             ratios = ", ".join(f"{name} {short(ways[way]['less_cpu'][peer])}x" for peer, name in (
                 ("zeus", "Zeus"), ("task", "task"), ("tracker", "tracker")) if peer in ways)
-            t.row(f"window, {zones} zones: {what}", cost(ways[way]), absent, f"{ratios} less" if ratios else "",
+            t.row(f"window, {zones} zones: {what}", cost(ways[way]), "", f"{ratios} less" if ratios else "",
                   ">= 10x, >= 100x")
-        if python:
+        if not python:
+            t.row("windows of Zeus and CodeCarbon", "", f"not measured: {absent}")
+        else:
             t.row(f"window, {zones} zones: Zeus", "", f"{versions['zeus']}: {cost(ways['zeus'])}")
             t.row("window: CodeCarbon, a task", "", f"{versions['codecarbon']}: {cost(ways['task'])}, "
                   f"{found['codecarbon_zones']} zones")
