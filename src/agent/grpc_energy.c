@@ -10,6 +10,7 @@
 
 #include "agent/api_internal.h"
 #include "agent/grpc_internal.h"
+#include "codec/utf8.h"
 #include "ergon/v1/energy.pb-c.h" /* generated */
 
 #define INTERVAL_MS   1000 /* where the request names none */
@@ -427,8 +428,9 @@ static void begin_window(void *arg, struct eg_grpc_call *call, const void *reque
 	m = (void *)unpack(call, &ergon__v1__begin_window_request__descriptor, request, len);
 	if (!m)
 		return;
-	if (strlen(m->name) >= EG_WINDOW_NAME_MAX)
-		eg_grpc_finish(call, EG_GRPC_INVALID_ARGUMENT, "a name has at most 127 bytes");
+	if (strlen(m->name) >= EG_WINDOW_NAME_MAX || !eg_utf8_is_valid(m->name))
+		eg_grpc_finish(call, EG_GRPC_INVALID_ARGUMENT,
+			       "a name has at most 127 bytes of UTF-8");
 	else
 		add_window(a, call, m->name, access != EG_ACCESS_FULL);
 	ergon__v1__begin_window_request__free_unpacked(m, NULL);

@@ -301,6 +301,8 @@ def test_windows():
         refused(grpc.StatusCode.NOT_FOUND, s.call, "EndWindow", "EndWindowRequest", "WindowResult", id=w.id)
         refused(grpc.StatusCode.NOT_FOUND, s.call, "EndWindow", "EndWindowRequest", "WindowResult", id="0" * 32)
         refused(grpc.StatusCode.INVALID_ARGUMENT, s.call, "BeginWindow", "BeginWindowRequest", "Window", name="x" * 128)
+        raw = s.channel().unary_unary("/ergon.v1.Energy/BeginWindow")
+        refused(grpc.StatusCode.INVALID_ARGUMENT, raw, b"\x0a\x02a\xff", timeout=30)  # its echo nobody could read
 
 
 def test_forgotten_windows_make_room_in_the_end():
