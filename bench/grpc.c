@@ -4,7 +4,8 @@
  *
  *     bench-grpc client ADDRESS PATH CONNECTIONS SECONDS HZ [REQUEST]
  *         opens one stream in each connection and counts the messages; HZ is what each should bring, and
- *         REQUEST is the text of the request message (none: an empty one)
+ *         REQUEST is the text of the request message (none: an empty one). first_ms is from the start, before the
+ *         first connection, to the first message of the client that had its own last
  *     bench-grpc cost TICKS STREAMS [BYTES]
  *         the server sends TICKS messages of BYTES (210) to STREAMS clients of another process, one message
  *         each a turn; prints its CPU time a message. The instructions of one, without those of a start:
@@ -257,26 +258,27 @@ static int run_client(const char *address, const char *path, unsigned n, double 
 		      const char *request)
 {
 	struct rusage usage;
-	uint64_t begun_ns = now_ns(), total = 0, fewest = UINT64_MAX, longest_ns = 0;
-	double want = seconds * hz * n;
+	uint64_t begun_ns = now_ns(), total = 0, fewest = UINT64_MAX, longest_ns = 0, first_ns = 0;
+	double want = (seconds * hz + 1) * n; /* the first comes at once */
 	unsigned ended = 0;
 
 	for (unsigned i = 0; i < n; i++)
 		begin(&clients[i], connect_to(address), path, request);
-	begun_ns = now_ns();
-	read_until(n, begun_ns + (uint64_t)(seconds * 1e9));
+	read_until(n, now_ns() + (uint64_t)(seconds * 1e9));
 	for (unsigned i = 0; i < n; i++) {
 		total += clients[i].messages;
 		fewest = EG_MIN(fewest, clients[i].messages);
 		longest_ns = EG_MAX(longest_ns, clients[i].longest_ns);
+		if (clients[i].messages)
+			first_ns = EG_MAX(first_ns, clients[i].first_ns - begun_ns);
 		ended += clients[i].ended;
 	}
 	getrusage(RUSAGE_SELF, &usage);
 	printf("{\"connections\": %u, \"seconds\": %.3f, \"hz\": %g, \"messages\": %" PRIu64
 	       ", \"wanted\": %.0f, \"share\": %.4f, \"fewest\": %" PRIu64
-	       ", \"longest_gap_ms\": %.3f, \"ended\": %u, \"client_cpu_s\": %.3f}\n",
+	       ", \"first_ms\": %.3f, \"longest_gap_ms\": %.3f, \"ended\": %u, \"client_cpu_s\": %.3f}\n",
 	       n, seconds, hz, total, want, want > 0 ? (double)total / want : 0.0, fewest,
-	       (double)longest_ns / 1e6, ended,
+	       (double)first_ns / 1e6, (double)longest_ns / 1e6, ended,
 	       (double)usage.ru_utime.tv_sec + (double)usage.ru_utime.tv_usec / 1e6 +
 		       (double)usage.ru_stime.tv_sec + (double)usage.ru_stime.tv_usec / 1e6);
 	end_clients(n);

@@ -1035,6 +1035,17 @@ uint64_t eg_meter_next_due(const struct eg_meter *m, uint64_t now_ns)
 	return now_ns + EG_MIN(m->cfg.interval_ns, m->guard_ns);
 }
 
+bool eg_meter_awaits_first(struct eg_meter *m)
+{
+	bool waits = false;
+
+	pthread_mutex_lock(&m->lock);
+	for (size_t i = 0; i < m->n_slots; i++)
+		waits |= m->slot[i].slow && m->slot[i].asked && !m->slot[i].answered;
+	pthread_mutex_unlock(&m->lock);
+	return waits;
+}
+
 bool eg_meter_has_slow(const struct eg_meter *m)
 {
 	for (size_t i = 0; i < m->n_slots; i++)

@@ -100,6 +100,8 @@ uint64_t eg_meter_guard_ns(const struct eg_meter *m);
 bool eg_meter_needs_sampling(const struct eg_meter *m);
 /* Is there a driver that a window's edge may have to wait for? */
 bool eg_meter_has_slow(const struct eg_meter *m);
+/* Has a slow driver been asked for its first reading, and not answered yet? */
+bool eg_meter_awaits_first(struct eg_meter *m);
 /* Starts the sampling thread (all signals blocked); for libergon. Once. */
 int eg_meter_start(struct eg_meter *m) EG_MUST_CHECK;
 

@@ -29,9 +29,9 @@ struct part {
 	size_t channel; /* in the view */
 	const struct eg_channel *ch;
 	struct details said;
-	bool lost;
-	uint64_t resets;    /* seen so far */
-	uint64_t warned_ns; /* 0 never */
+	bool lost, said_lost;
+	uint64_t resets;		      /* seen so far */
+	uint64_t lost_said_ns, reset_said_ns; /* 0 never */
 };
 
 struct group {
@@ -97,9 +97,16 @@ static const char *attribute_text(const struct eg_attribute *a, size_t n, const 
 	return "";
 }
 
-/* A MIG device's energy cannot be told apart: its GPU stands for it. */
+/*
+ * A MIG device's energy cannot be told apart: its GPU stands for it. Older drivers name one by its GPU,
+ * MIG-GPU-UUID/GI/CI.
+ */
 static bool has_mig(const struct eg_attribute *a, size_t n, const char *device, const char *entry)
 {
+	size_t uuid = strcspn(entry + 4, "/");
+
+	if (strlen(device) == 4 + uuid && strncasecmp(device + 4, entry + 4, uuid) == 0)
+		return true;
 	for (size_t i = 0; i < n; i++)
 		if (a[i].is_text && strncmp(a[i].name, "mig_", 4) == 0 &&
 		    strcmp(a[i].device, device) == 0 &&
@@ -170,10 +177,7 @@ static void apply_scope(struct eg_telemetry *t, const struct eg_collector *c, st
 	struct eg_scope scope;
 	size_t kept = 0;
 
-	if (eg_scope_parse(text, &scope) < 0) {
-		say(t, EG_LOG_WARNING, "%s=%s is no list of GPUs: it is ignored", what, text);
-		return;
-	}
+	eg_scope_parse(text, &scope);
 	if (scope.all || g->n == 0)
 		return;
 	for (size_t e = 0; e < scope.n; e++) {
@@ -491,31 +495,38 @@ static bool is_well(const struct eg_view_channel *c)
 	return c->status == EG_STATUS_OK && !(c->flags & EG_FLAG_BIT(EG_FLAG_LOST));
 }
 
-/* One line when a device is lost, at most one a minute, and one when it is back. */
+/* Is there to be a line about this again? At most one a minute of a kind and device. */
+static bool may_say(uint64_t *said_ns, uint64_t now_ns)
+{
+	if (*said_ns && now_ns <= *said_ns + EG_TELEMETRY_REPEAT_NS)
+		return false;
+	*said_ns = now_ns;
+	return true;
+}
+
+/* One line when a device is lost, and one when it is back. */
 static void watch(struct eg_telemetry *t, struct group *g, const struct eg_view *v)
 {
 	for (size_t i = 0; i < g->n; i++) {
 		struct part *p = &g->part[i];
 		const struct eg_view_channel *c = &v->channel[p->channel];
-		bool lost = !is_well(c);
 
-		if (c->resets != p->resets) {
+		if (c->resets != p->resets && may_say(&p->reset_said_ns, v->t_ns))
 			say(t, EG_LOG_WARNING,
 			    "%s (%s): its counter began again; the total goes on from where it was",
 			    c->name, c->ch->device);
-			p->resets = c->resets;
-		}
-		if (lost && !p->lost &&
-		    (!p->warned_ns || v->t_ns > p->warned_ns + EG_TELEMETRY_REPEAT_NS)) {
+		p->resets = c->resets;
+		p->lost = !is_well(c);
+		if (p->lost && !p->said_lost && may_say(&p->lost_said_ns, v->t_ns)) {
 			say(t, EG_LOG_WARNING,
 			    "%s (%s) does not answer (%s): its %.3f J stay in the sum, and sums "
 			    "that need it are -1",
 			    c->name, c->ch->device, eg_status_word(c->status), (double)c->uj / 1e6);
-			p->warned_ns = v->t_ns;
-		} else if (!lost && p->lost) {
+			p->said_lost = true;
+		} else if (!p->lost && p->said_lost) {
 			say(t, EG_LOG_INFO, "%s (%s) answers again", c->name, c->ch->device);
+			p->said_lost = false;
 		}
-		p->lost = lost;
 	}
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sources of the Python package against the shipped agent on a simulated machine: windows against the
 truth, agents that die in the middle, users without rights, the page, and what is not there."""
+import gc
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import time
 
 from rig_python import (MACHINE, NS, PACKAGE, Agent, Place, Sim, Skip, boot_ns, check, ergon, near,
                         run_tests, times, until)
-from ergon import _delta, page as page_module
+from ergon import _delta, _fork, page as page_module
 from ergon.errors import ProtocolError, Unavailable, WindowClosed
 
 LAPTOP = """[scenario]
@@ -192,6 +193,43 @@ def test_a_counter_that_starts_again_is_partial():
             assert 0 < m.joules < 0.8 * 240 * m.seconds, m  # at least this much, and said to be less
 
 
+LOST = """[scenario]
+title = a counter that cannot be read for 20 s
+[machine]
+cpus = 2
+packages = 2
+[rapl intel-rapl:0]
+name = package-0
+max-power = 20000W
+power = 100W
+event = 10s vanish for 20s
+[rapl intel-rapl:1]
+name = package-1
+max-power = 20000W
+power = 50W
+"""
+
+
+def test_a_window_that_begins_while_a_counter_cannot_be_read():
+    """What the counter went on with before is not of this window, by whichever way."""
+    with Place() as place:
+        sim, agent = both(place, clock=True, scenario=LOST)
+        old, page_module.boot_ns = page_module.boot_ns, sim.time.now
+        try:
+            with ergon.connect(agent.socket) as source, ergon.connect(page=agent.page) as page:
+                sim.time.sleep(27)
+                windows, first = [source.begin("agent"), page.begin("page")], source.totals()
+                sim.time.sleep(6)
+                found = [w.end() for w in windows] + [_delta.delta(first, source.totals(), {})]
+                for m in found:
+                    assert m.partial and "gap" in m.flags, m
+                    truth = sim.truth(*times(m))
+                    assert m.joules <= sum(truth.values()) * 1.001, (m, truth)
+                    assert m.joules >= truth["rapl intel-rapl:1"] * 0.999, (m, truth)
+        finally:
+            page_module.boot_ns = old
+
+
 def test_more_windows_than_one_may_have():
     with Place() as place:
         sim, agent = both(place, clock=True, config="[access]\nmax_windows = 3\n")
@@ -307,6 +345,30 @@ print(json.dumps(dict(m.to_dict(), begin_ns=m.begin_ns, end_ns=m.end_ns, microjo
         assert m["access"] == "coarse" and m["edges"] == "renewal"
         assert m["seconds"] >= 1 and m["max_watts"] is None
         assert abs((m["end_ns"] - m["begin_ns"]) / 1e9 - m["seconds"]) < 1e-6
+
+
+def test_coarse_windows_by_the_totals_alone_hold_their_work():
+    """One more window than the agent keeps, and one through a restart: both end at a renewal after their end."""
+    with Place() as place:
+        sim, agent = both(place, config="[access]\nmax_windows = 1\n")
+        with ergon.connect(url=f"http://{agent.address}") as source:
+            kept = source.begin("kept")
+            for _ in range(2):
+                begin_ns = boot_ns()
+                window = source.begin("one too many")
+                begun_ns = boot_ns()
+                time.sleep(0.1)
+                end_ns = boot_ns()
+                m = window.end()
+                assert begin_ns <= m.begin_ns <= begun_ns and m.end_ns >= end_ns, (begin_ns, begun_ns, end_ns, m)
+                assert m.joules > 0 and m.seconds > 0 and m.edges == "renewal" and not m.partial, m
+                near(sim, m.joules, m.begin_ns, m.end_ns)
+            agent.kill()
+            place.add(Agent(place, sim, listen=agent.address))
+            end_ns = boot_ns()
+            m = kept.end()
+            assert m.end_ns >= end_ns and not m.partial, (end_ns, m)
+            near(sim, m.joules, m.begin_ns, m.end_ns)
 
 
 def test_over_tcp_with_a_token():
@@ -567,6 +629,23 @@ def test_nothing_here_says_what_helps():
                 os.environ.pop("ERGON_" + name, None)
 
 
+def test_looking_for_an_agent_again_and_again_leaves_nothing():
+    """What is registered for forked children stays for the life of the process."""
+    calls, old = [], os.register_at_fork
+    os.register_at_fork = lambda **_: calls.append(1)
+    try:
+        for _ in range(20):
+            try:
+                ergon.connect("/nonexistent/ergon.sock")
+                raise AssertionError("connected to nothing")
+            except Unavailable:
+                pass
+    finally:
+        os.register_at_fork = old
+    gc.collect()
+    assert not calls and not [m for m in _fork._methods if m() is None], calls
+
+
 def test_a_socket_that_is_not_for_us():
     if os.geteuid() != 0:
         raise Skip("needs root")
@@ -717,8 +796,16 @@ def test_differences_of_accounts():
     assert m.microjoules == 1 and len(m.entries) == 2
     m = delta(at(0, package=9), at(20, package=(10, {"status": "error"})))
     assert m.microjoules == 1 and m.partial and m.flags == ("gap",)
+    m = delta(at(0, dram=1, package=(9, {"status": "no_data"})), at(20, dram=3, package=4000))
+    assert m.microjoules == 2 and m.partial and m.flags == ("gap",)  # it has energy of before the window
     m = delta(at(0, package=(None, {"status": "no_data"})), at(20, package=(None, {"status": "no_data"})))
     assert m.microjoules is None and m.partial and "never" in m.reason
+    m = delta(at(0, package=9, package_held=(7, {"held": True})),
+              at(20, package=10, package_held=(7, {"held": True})))
+    assert m.microjoules == 1 and m.estimated_microjoules == 0
+    assert m.provenance == "measured"  # what was held before the window is none of its joules
+    m = delta(at(0, package=9), at(20, package=9))
+    assert m.microjoules == 0 and m.provenance == "measured" and not m.partial
     m = delta(at(50, package=9), at(20, package=10))  # the machine restarted: Unix time tells
     assert m.seconds == 0.0 or m.seconds >= 0
 

@@ -13,6 +13,8 @@ import { difference, joulesOf, microOf, noteOf } from './totals.js';
 export const UNITS_MAX = 8;
 export const UNIT_BYTES_MAX = 31;
 
+const PROVENANCES = ['measured', 'modeled', 'estimated']; // from the strongest
+
 const LOOK_MS = 200; // between looks for a coarse sample
 
 const isNumber = (x) => typeof x === 'number' && Number.isFinite(x);
@@ -60,6 +62,13 @@ function sumByComponent(list) {
   for (const { component, uj } of list)
     sums.set(component, (sums.get(component) ?? 0n) + uj);
   return Object.fromEntries([...sums].map(([name, uj]) => [name, joulesOf(uj)]));
+}
+
+/** The weakest provenance of those that gained anything; an account that held energy earlier is none of them. */
+function weakest(gained) {
+  const words = gained.filter(({ uj, provenance }) => uj > 0n || provenance !== 'estimated')
+    .map(({ provenance }) => PROVENANCES.indexOf(provenance));
+  return PROVENANCES[Math.max(...words)] ?? null;
 }
 
 /** Of the agent's own result. */
@@ -115,8 +124,9 @@ function fromTotals(window, from, to, why) {
   const rebooted = reasons.includes('reboot');
   const seconds = rebooted ? Math.max(0, to.unix_seconds - from.unix_seconds) : (to.boot_ns - from.boot_ns) / 1e9;
   const joules = joulesOf(uj);
-  const components = uj === null ? [] : [...to.accounts].map(([key, after]) =>
-    ({ component: String(after.component), uj: after.uj - (from.accounts.get(key)?.uj ?? 0n) }));
+  const gained = uj === null ? [] : [...to.accounts].filter(([key]) => !from.accounts.get(key)?.silent)
+    .map(([key, after]) => ({ component: String(after.component), provenance: after.provenance,
+      uj: after.uj - (from.accounts.get(key)?.uj ?? 0n) }));
   return new Measurement({
     name: window.name,
     seconds,
@@ -125,8 +135,8 @@ function fromTotals(window, from, to, why) {
     uncertaintyJoules: null,
     watts: joules === null || seconds <= 0 ? null : joules / seconds,
     maxWatts: null,
-    provenance: uj === null ? null : estimated > 0n ? 'estimated' : to.provenance,
-    components: sumByComponent(components),
+    provenance: uj === null ? null : weakest(gained) ?? to.provenance,
+    components: sumByComponent(gained),
     units: perUnit(window.counted, joules, null),
     flags: [why],
     partial: reasons.length > 0,

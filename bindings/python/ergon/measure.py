@@ -27,7 +27,7 @@ KEPT_MAX = 128  #: measurements that a decorated function remembers
 _default: Optional[Source] = None
 _default_pid = 0
 _given = False
-_lock = threading.Lock()
+_lock = threading.RLock()  # a handler of a signal may ask while the source is being found
 _open: "contextvars.ContextVar[Tuple[measure, ...]]" = contextvars.ContextVar("ergon_windows", default=())
 
 
@@ -76,7 +76,7 @@ _warned = False
 
 def _forked() -> None:
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -125,7 +125,6 @@ class measure:
         self._on_measurement = on_measurement
         self._window: Optional[Window] = None
         self._measurement: Optional[Measurement] = None
-        self._token: Optional["contextvars.Token[Tuple[measure, ...]]"] = None
 
     # ---- by hand ----
 
@@ -171,15 +170,12 @@ class measure:
     # ---- blocks ----
 
     def _enter(self) -> None:
-        self._token = _open.set(_open.get() + (self,))
+        _open.set(_open.get() + (self,))
 
     def _leave(self) -> None:
-        token, self._token = self._token, None
-        if token is not None:
-            try:
-                _open.reset(token)
-            except ValueError:  # left in another context than entered, as a generator may be
-                _open.set(tuple(w for w in _open.get() if w is not self))
+        # Not by the token of _enter(): a generator's block may end while a later one of its caller is open,
+        # or in another context.
+        _open.set(tuple(w for w in _open.get() if w is not self))
 
     def __enter__(self) -> "measure":
         self.start()

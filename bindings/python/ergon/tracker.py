@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Callable, Dict, List, Mapping, Optional
 
 from . import sync as _sync
+from ._fork import in_child
 from .errors import ErgonError
 from .log import as_log
 from .measure import Logging, begin, default_source
@@ -51,10 +52,14 @@ class Tracker:
         self._sync = sync
         self._window: Optional[Window] = None
         self._open: Dict[str, Window] = {}
-        self._lock = threading.Lock()
+        self._begin_anew()
+        in_child(self._begin_anew)
         self._wake = threading.Event()
         self._thread: Optional[threading.Thread] = None
         self._warned = False
+
+    def _begin_anew(self) -> None:
+        self._lock = threading.RLock()  # a handler of a signal may stop what is being started
 
     @property
     def running(self) -> bool:
