@@ -74,6 +74,29 @@ def test_the_error_of_the_block_is_kept():
         assert m.joules is None and m.partial
 
 
+def test_a_log_that_cannot_be_written_loses_nothing_else():
+    log, null = "/nonexistent/x.csv", ergon.NullSource()
+
+    @ergon.measured(source=null, log=log)
+    def f():
+        return 42
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert f() == 42 and f.energy.last.name.endswith("f")
+        for block in (ergon.measure("m", source=null, log=log), ergon.Tracker(source=null, log=log)):
+            try:
+                with block:
+                    raise KeyError("mine")
+            except KeyError:
+                pass
+    assert ["could not be logged" in str(w.message) for w in caught] == [True], caught
+    try:
+        ergon.Log(log).write(f.energy.last)
+        raise AssertionError("written")
+    except OSError:
+        pass
+
+
 def test_by_hand():
     with Here() as here:
         m = ergon.measure("hand")

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sources of the Python package against the shipped agent on a simulated machine: windows against the
 truth, agents that die in the middle, users without rights, the page, and what is not there."""
-import gc
 import json
 import os
 import shutil
@@ -348,28 +347,51 @@ print(json.dumps(dict(m.to_dict(), begin_ns=m.begin_ns, end_ns=m.end_ns, microjo
         assert abs((m["end_ns"] - m["begin_ns"]) / 1e9 - m["seconds"]) < 1e-6
 
 
+class Moving:
+    """Simulated time goes on meanwhile."""
+
+    def __init__(self, sim):
+        self.sim, self.stop = sim, threading.Event()
+
+    def __enter__(self):
+        def move():
+            while not self.stop.is_set():
+                self.sim.time.sleep(0.2)
+                time.sleep(0.01)
+        self.thread = threading.Thread(target=move)
+        self.thread.start()
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+
+
 def test_coarse_windows_by_the_totals_alone_hold_their_work():
     """One more window than the agent keeps, and one through a restart: end at a renewal after their end."""
     with Place() as place:
-        sim, agent = both(place, config="[access]\nmax_windows = 1\n")
+        sim, agent = both(place, config="[access]\nmax_windows = 1\n", clock=True)
         with ergon.connect(url=f"http://{agent.address}") as source:
-            kept = source.begin("kept")
+            with Moving(sim):
+                kept = source.begin("kept")
             for _ in range(2):
-                begin_ns = boot_ns()
-                window = source.begin("one too many")
-                begun_ns = boot_ns()
-                time.sleep(0.1)
-                end_ns = boot_ns()
-                m = window.end()
+                begin_ns = sim.time.now()
+                with Moving(sim):
+                    window = source.begin("one too many")
+                begun_ns = sim.time.now()
+                sim.time.sleep(0.1)
+                end_ns = sim.time.now()
+                with Moving(sim):
+                    m = window.end()
                 assert begin_ns <= m.begin_ns <= begun_ns and m.end_ns >= end_ns, (begin_ns, begun_ns, m)
                 assert m.joules > 0 and m.seconds > 0 and m.edges == "renewal" and not m.partial, m
-                near(sim, m.joules, m.begin_ns, m.end_ns)
+                check(sim, m)
             agent.kill()
             place.add(Agent(place, sim, listen=agent.address))
-            end_ns = boot_ns()
-            m = kept.end()
+            end_ns = sim.time.now()
+            with Moving(sim):
+                m = kept.end()
             assert m.end_ns >= end_ns and not m.partial, (end_ns, m)
-            near(sim, m.joules, m.begin_ns, m.end_ns)
+            check(sim, m)
 
 
 def test_over_tcp_with_a_token():
@@ -657,7 +679,7 @@ def test_looking_for_an_agent_again_and_again_leaves_nothing():
     calls, old = [], os.register_at_fork
     os.register_at_fork = lambda **_: calls.append(1)
     try:
-        for _ in range(20):
+        for _ in range(300):
             try:
                 ergon.connect("/nonexistent/ergon.sock")
                 raise AssertionError("connected to nothing")
@@ -665,8 +687,7 @@ def test_looking_for_an_agent_again_and_again_leaves_nothing():
                 pass
     finally:
         os.register_at_fork = old
-    gc.collect()
-    assert not calls and not [m for m in _fork._methods if m() is None], calls
+    assert not calls and len(_fork._methods) < 200, (len(calls), len(_fork._methods))
 
 
 def test_a_socket_that_is_not_for_us():

@@ -7,6 +7,7 @@ import csv
 import io
 import os
 import threading
+import warnings
 from typing import Any, Dict, List, Optional, Union
 
 from ._fork import in_child
@@ -80,6 +81,21 @@ class Log:
                 file.write((",".join(COLUMNS) + "\n").encode())
             file.write(data)
             file.flush()
+
+
+_warned = False
+
+
+def write(log: Optional[Log], m: Measurement) -> None:
+    """To a log, if there is one. A disk that is full never stops the work: one warning."""
+    global _warned
+    try:
+        if log is not None:
+            log.write(m)
+    except OSError as error:
+        if not _warned:
+            _warned = True
+            warnings.warn(f"ergon: a measurement could not be logged: {error}", RuntimeWarning, stacklevel=3)
 
 
 def as_log(log: Union[None, str, "os.PathLike[str]", Log]) -> Optional[Log]:

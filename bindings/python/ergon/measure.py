@@ -17,6 +17,7 @@ from typing import Any, Callable, Deque, Mapping, Optional, Tuple, TypeVar, Unio
 from . import sync as _sync
 from .errors import ErgonError, WindowClosed
 from .log import Log, as_log
+from .log import write as write_log
 from .model import Measurement, Number
 from .source import Source, Window, connect
 
@@ -142,8 +143,7 @@ class measure:
             raise WindowClosed(f"{self.name!r} was not started")
         measurement = self._window.end()
         self._measurement = measurement
-        if self._log is not None:
-            self._log.write(measurement)
+        write_log(self._log, measurement)
         if self._on_measurement is not None:
             self._on_measurement(measurement)
         return measurement

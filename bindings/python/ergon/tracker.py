@@ -12,6 +12,7 @@ from . import sync as _sync
 from ._fork import in_child
 from .errors import ErgonError
 from .log import as_log
+from .log import write as write_log
 from .measure import Logging, begin, default_source
 from .model import Measurement, Number
 from .source import Source, Window
@@ -95,7 +96,7 @@ class Tracker:
             except ErgonError:
                 pass  # another thread ended it meanwhile
         self.measurement = window.end()
-        self._write(self.measurement)
+        write_log(self._log, self.measurement)
         return self.measurement
 
     def start_task(self, name: str, units: Optional[Mapping[str, Number]] = None) -> None:
@@ -123,12 +124,8 @@ class Tracker:
             raise ErgonError(f"no task {name!r} runs")
         measurement = window.end(units)
         self.tasks.append(measurement)
-        self._write(measurement)
+        write_log(self._log, measurement)
         return measurement
-
-    def _write(self, measurement: Measurement) -> None:
-        if self._log is not None:
-            self._log.write(measurement)
 
     def _run(self, window: Window) -> None:
         last: Optional[Measurement] = None
