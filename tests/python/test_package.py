@@ -115,7 +115,10 @@ def test_nothing_but_the_standard_library_is_imported():
     """Of optional parts only by name, when they are asked for."""
     r = run(sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {PACKAGE!r})\n"
             "sys.dont_write_bytecode = True\nbefore = set(sys.modules)\n"
-            "import ergon, ergon.agent, ergon.page, ergon.library\n"
+            "import ergon, threading, os\n"
+            "assert not {'asyncio', 'ssl', 'http.client', 'ctypes'} & set(sys.modules), sorted(sys.modules)\n"
+            "assert threading.active_count() == 1\n"
+            "import ergon.agent, ergon.page, ergon.library\n"
             "import ergon.middleware.asgi, ergon.middleware.wsgi\n"
             "new = {m.split('.')[0] for m in set(sys.modules) - before} - set(sys.stdlib_module_names)\n"
             "print(sorted(new))")

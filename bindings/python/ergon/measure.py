@@ -3,7 +3,6 @@
 process; an agent that goes away later never stops the work: the measurement says that it has no figure."""
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import functools
 import inspect
@@ -99,6 +98,7 @@ def begin(source: Source, name: Optional[str], units: Optional[Mapping[str, Numb
 
 async def _aside(what: Callable[..., Any], *args: Any) -> Any:
     """In a thread where an asyncio loop runs, so that the loop goes on meanwhile."""
+    import asyncio  # most of what importing this package would cost
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
@@ -188,6 +188,7 @@ class measure:
             self.stop()
 
     async def __aenter__(self) -> "measure":
+        import asyncio
         given_up = threading.Event()
         try:
             await _aside(self._start_unless, given_up)
@@ -206,6 +207,7 @@ class measure:
     async def __aexit__(self, *_: object) -> None:
         self._leave()
         if self._window is not None and self._window.open:
+            import asyncio
             # Shielded: a cancelled task has ended its window too.
             await asyncio.shield(_aside(self.stop))
 
