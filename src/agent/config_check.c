@@ -226,6 +226,11 @@ static void check_zeusd(struct eg_config_loader *l)
 			       "whoever reaches %s sees what this machine does by its energy; set "
 			       "zeusd.token_file and access.anonymous = \"none\"",
 			       c->zeusd.listen);
+	if (!off && !c->zeusd.token_file[0] && c->access.anonymous == EG_ACCESS_NONE)
+		eg_config_warn(l, ORIGIN(access, anonymous),
+			       "nobody can read from %s: access.anonymous is none, and there is no "
+			       "zeusd.token_file",
+			       c->zeusd.listen);
 }
 
 void eg_config_check(struct eg_config_loader *l)

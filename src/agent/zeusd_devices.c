@@ -9,30 +9,48 @@
  * allows it, as in the other compatible faces.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "agent/zeusd_internal.h"
+#include "base/parse.h"
+
+#define NUMBER_MAX 1000000 /* of a device */
 
 struct place {
 	unsigned group, number, die;
 	size_t channel;
 };
 
+/* Takes the digits at *s; false: there are none, or too many. */
+static bool take_number(const char **s, unsigned *ret)
+{
+	size_t n = strspn(*s, "0123456789");
+	uint64_t v;
+
+	if (n == 0 || eg_parse_u64(*s, n, &v) < 0 || v > NUMBER_MAX)
+		return false;
+	*s += n;
+	*ret = (unsigned)v;
+	return true;
+}
+
 /* "cpu-0", "cpu-0-die-1", "gpu-3": what follows the word; false: another name. */
 static bool number_of(const char *name, const char *word, struct place *p)
 {
+	static const char die[] = "-die-";
 	size_t n = strlen(word);
-	int end = 0;
 
-	if (strncmp(name, word, n) != 0 || sscanf(name + n, "%9u%n", &p->number, &end) != 1)
+	if (strncmp(name, word, n) != 0)
 		return false;
-	name += n + (size_t)end;
-	if (*name == '\0')
-		return true;
-	n = (size_t)end;
-	end = 0;
-	return sscanf(name, "-die-%9u%n", &p->die, &end) == 1 && name[end] == '\0';
+	name += n;
+	if (!take_number(&name, &p->number))
+		return false;
+	if (strncmp(name, die, strlen(die)) == 0) {
+		name += strlen(die);
+		if (!take_number(&name, &p->die))
+			return false;
+	}
+	return *name == '\0';
 }
 
 static bool is_of(const struct eg_view_channel *vc, enum eg_component component, bool estimates)

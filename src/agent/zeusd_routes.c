@@ -180,15 +180,6 @@ static bool choose_all(struct eg_zeusd_call *c)
 	return true;
 }
 
-/*
- * A device without a figure. True: one of several that were not named, and the answer goes without it; the
- * caller closes d where it is false.
- */
-static bool may_lack(const struct eg_zeusd_call *c)
-{
-	return !c->named;
-}
-
 static void fail_reading(struct eg_zeusd_call *c, const struct eg_zeusd_device *d)
 {
 	const struct eg_view_channel *vc = &c->v->channel[d->channel];
@@ -198,10 +189,11 @@ static void fail_reading(struct eg_zeusd_call *c, const struct eg_zeusd_device *
 		      eg_status_word(vc->status));
 }
 
-/* Puts what there is of each chosen device; false: there is none, and c->v's first culprit is in *ret. */
+/* Puts a device's figure; false: it has none now. */
 typedef bool (*put_device)(const struct eg_zeusd_call *c, const struct eg_zeusd_device *d,
 			   struct eg_json *j);
 
+/* member: where the map is not all of the answer, its name, and the time is beside it. */
 static void answer_map(struct eg_zeusd_call *c, const char *member, put_device put)
 {
 	const struct eg_zeusd_device *first = NULL;
@@ -223,10 +215,8 @@ static void answer_map(struct eg_zeusd_call *c, const char *member, put_device p
 			continue;
 		}
 		first = first ? first : dev;
-		if (!may_lack(c))
-			break;
 	}
-	if (first && (shown == 0 || !may_lack(c))) {
+	if (first && (shown == 0 || c->named)) {
 		eg_strbuf_free(&d.out);
 		fail_reading(c, first);
 		return;

@@ -358,7 +358,7 @@ static void test_borders(void **state)
 			assert_range(i, text, false);
 		}
 	}
-	assert_int_equal(ranges, 12);
+	assert_int_equal(ranges, 13);
 }
 
 /* As the issue and the contract have them. */
