@@ -615,6 +615,37 @@ def test_damaged_pages_are_refused():
                 pass
 
 
+def test_all_lines_are_of_one_tick():
+    """A tick between two lines: both are read anew."""
+    with Place() as place:
+        _, agent = both(place)
+        copy = place.path("copy")
+        shutil.copy(agent.page, copy)
+        with open(copy, "r+b") as f:
+            lines = struct.unpack_from("<Q", f.read(64), 48)[0]
+
+            def put(at, value):
+                f.seek(at)
+                f.write(struct.pack("<Q", value))
+                f.flush()
+
+            class Page(page_module.EnergyPage):
+                ticked = False
+
+                def line(self, i):
+                    found = super().line(i)
+                    if i == 0 and not self.ticked:
+                        self.ticked = True
+                        put(192, self.tick()[0] + 2)
+                        for k in range(len(self._lines)):
+                            put(lines + 64 * k + 8, 10 ** 15)
+                    return found
+            page = Page(copy)
+            tick, found = page.lines()
+            assert len(found) > 1 and {line[0] for line in found} == {10 ** 15}, found
+            assert tick[0] == page.tick()[0]
+
+
 def test_a_page_that_is_torn_is_given_up():
     """Odd sequence words: of a writer that died. Bounded, and said."""
     with Place() as place:
