@@ -178,7 +178,7 @@ await run({
         let joules = 0;
         for (const step of readings) {
           const from = step.from ?? -1;
-          const touches = r.begin <= step.to && r.end > from;
+          const touches = r.begin < step.to && r.end > from;
           const shared = step.whole && step.from !== null;
           if (touches && !shared && joules !== null)
             joules = null;

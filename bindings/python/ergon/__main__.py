@@ -224,7 +224,7 @@ def _validate(options: argparse.Namespace) -> int:
         _print(doc)
     else:
         print(found)
-    return 0
+    return int(found.agrees is False)
 
 
 VERBS = {"run": _run, "totals": _totals, "power": _totals, "windows": _windows, "validate": _validate}

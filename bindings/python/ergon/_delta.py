@@ -23,6 +23,7 @@ class SensorFacts:
     resolution_joules: float = 0.0
     update_seconds: float = 0.0
     method: Optional[str] = None
+    citation: Optional[str] = None  #: of the accuracy class
 
 
 def uncertainty(facts: Optional[SensorFacts], joules: float, held: float,
@@ -91,7 +92,7 @@ def _entry(key: AccountKey, first: Optional[Reading], last: Reading, counted: bo
         last.account.role if last.account.role != "absent" or first is None else first.account.role,
         counted, gained, held, None if parts is None else math.hypot(*parts),
         gained / 1e6 / seconds if seconds > 0 else None, facts.method if facts else None, None,
-        max(0.0, gap), tuple(flags)), parts
+        max(0.0, gap), tuple(flags), None if parts is None else parts[0]), parts
 
 
 def delta(first: Snapshot, last: Snapshot, facts: Mapping[str, SensorFacts], *,

@@ -77,6 +77,10 @@ def _words(value: Any) -> Tuple[str, ...]:
     return tuple(str(word) for word in value or ())
 
 
+def _text(value: Any) -> Optional[str]:
+    return value if isinstance(value, str) else None
+
+
 def parse(what: Callable[..., T], *args: Any) -> T:
     """Whatever is wrong with an answer is a ProtocolError."""
     try:
@@ -122,7 +126,8 @@ def measurement(doc: Mapping[str, Any], **common: Any) -> Measurement:
             ch["device"], ch["component"], ch["provenance"], ch["source"], ch["boundary"], ch["name"],
             ch["role"], ch["role"] == "total", (held or None) if joules is None else joules + held, held,
             number(ch["uncertainty_joules"]), number(ch["mean_watts"]), ch["method"], whole(ch["samples"]),
-            needed(ch["gap_seconds"]), _words(ch["flags"])))
+            needed(ch["gap_seconds"]), _words(ch["flags"]),
+            number((ch.get("uncertainty") or {}).get("accuracy_joules"))))
     total = doc["total"] or {}
     flags = _words(doc["flags"])
     missing = [flag for flag in MISSING if flag in flags]
@@ -360,7 +365,8 @@ def _facts(doc: Mapping[str, Any]) -> Dict[str, SensorFacts]:
         relative=needed(ch["accuracy"]["relative"]), watts=needed(ch["accuracy"]["watts"]),
         resolution_joules=number(ch.get("resolution_joules")) or 0.0,
         update_seconds=number(ch["update_seconds"]) or 0.0,
-        method="counter" if ch["quantity"] == "energy" else "integrated_power") for ch in doc["channels"]}
+        method="counter" if ch["quantity"] == "energy" else "integrated_power",
+        citation=_text(ch["accuracy"].get("citation"))) for ch in doc["channels"]}
 
 
 def sse(answer: Any) -> Iterator[Event]:
