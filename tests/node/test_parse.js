@@ -258,6 +258,22 @@ await run({
     }
   },
 
+  async 'components hold what was held over lost readings, as the total does'() {
+    const result = { name: 'work', state: 'ended', seconds: 2, begin_boot_ns: 0, end_boot_ns: 2e9,
+      begin_unix_seconds: 0, end_unix_seconds: 2, flags: ['held'],
+      total: { joules: 8, estimated_joules: 6, uncertainty_joules: 1, provenance: 'estimated', mean_watts: 4,
+        max_watts: 4 },
+      channels: [
+        { name: 'a', component: 'package', role: 'total', joules: 2, estimated_joules: 1 },
+        { name: 'b', component: 'dram', role: 'total', joules: null, estimated_joules: 5 },
+        { name: 'c', component: 'core', role: 'part', joules: null, estimated_joules: null },
+      ] };
+    const client = { totals: async () => totals(), windowTimeout: 1000, transport: { request: async (_, path) => ({
+      doc: path === '/windows' ? { schema: 'ergon.window/1', id: '0'.repeat(32) } : result }) } };
+    const m = await (await Window.begin(client, 'work')).end();
+    assert.deepEqual(m.components, { package: 3, dram: 5 });
+  },
+
   async 'a window in which nothing was held is measured, whatever was held before'() {
     const held = (joules, over = {}) => {
       const doc = totals({ access: 'full', ...over });

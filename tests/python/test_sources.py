@@ -253,6 +253,34 @@ def test_an_expired_window_has_its_whole_value():
             check(sim, m)
 
 
+def test_an_end_whose_answer_was_lost_has_its_own_time():
+    with Place() as place:
+        sim, agent = both(place, clock=True)
+        with ergon.connect(agent.socket) as source:
+            window = source.begin("lost")
+            sim.time.sleep(1)
+            source.client.ask("POST", f"/windows/{window._id}/end")
+            sim.time.sleep(1)
+            m = window.end()
+            assert m.seconds == 1.0 and not m.partial, m
+            check(sim, m)
+
+
+def test_held_energy_is_in_the_parts_as_in_the_whole():
+    from decimal import Decimal
+    from ergon import agent as agent_module
+    with Place() as place:
+        _, agent = both(place)
+        made = agent.local("/api/v1/windows", "POST", {"name": "x"}).json
+        doc = json.loads(agent.local(f"/api/v1/windows/{made['id']}/end", "POST").text, parse_float=Decimal)
+    doc["total"].update(joules=8, estimated_joules=6)
+    for channel, (read, held) in zip(doc["channels"], ((2, 1), (None, 5), (None, None))):
+        channel.update(joules=read, estimated_joules=held, uncertainty_joules=None, mean_watts=None)
+    m = agent_module.measurement(doc, name="x", backend="agent")
+    assert [(e.joules, e.estimated_joules) for e in m.entries[:3]] == [(3, 1), (5, 5), (None, 0)]
+    assert (m.joules, m.estimated_joules) == (8, 6)
+
+
 def test_cancel_leaves_nothing():
     with Place() as place:
         _, agent = both(place)
@@ -585,6 +613,37 @@ def test_damaged_pages_are_refused():
                 raise AssertionError(bad)
             except (ProtocolError, Unavailable):
                 pass
+
+
+def test_all_lines_are_of_one_tick():
+    """A tick between two lines: both are read anew."""
+    with Place() as place:
+        _, agent = both(place)
+        copy = place.path("copy")
+        shutil.copy(agent.page, copy)
+        with open(copy, "r+b") as f:
+            lines = struct.unpack_from("<Q", f.read(64), 48)[0]
+
+            def put(at, value):
+                f.seek(at)
+                f.write(struct.pack("<Q", value))
+                f.flush()
+
+            class Page(page_module.EnergyPage):
+                ticked = False
+
+                def line(self, i):
+                    found = super().line(i)
+                    if i == 0 and not self.ticked:
+                        self.ticked = True
+                        put(192, self.tick()[0] + 2)
+                        for k in range(len(self._lines)):
+                            put(lines + 64 * k + 8, 10 ** 15)
+                    return found
+            page = Page(copy)
+            tick, found = page.lines()
+            assert len(found) > 1 and {line[0] for line in found} == {10 ** 15}, found
+            assert tick[0] == page.tick()[0]
 
 
 def test_a_page_that_is_torn_is_given_up():

@@ -71,6 +71,13 @@ function weakest(gained) {
   return PROVENANCES[Math.max(...words)] ?? null;
 }
 
+/** Microjoules of a channel of a result, those held over lost readings with it; null where nothing is known. */
+function ofChannel(channel) {
+  const read = microOf(channel, 'joules');
+  const held = microOf(channel, 'estimated_joules') ?? 0n;
+  return read === null && held === 0n ? null : (read ?? 0n) + held;
+}
+
 /** Of the agent's own result. */
 function fromResult(window, doc, state) {
   const wrong = (what) => new ErgonError('bad_answer', `the agent's result has no usable ${what}`);
@@ -103,8 +110,8 @@ function fromResult(window, doc, state) {
     maxWatts: numberOrNull(total?.max_watts),
     provenance: typeof total?.provenance === 'string' ? total.provenance : null,
     components: sumByComponent(channels
-      .filter((c) => (c.role === 'total' || c.role === 'part') && microOf(c, 'joules') !== null)
-      .map((c) => ({ component: String(c.component), uj: microOf(c, 'joules') }))),
+      .map((c) => ({ component: String(c.component), role: c.role, uj: ofChannel(c) }))
+      .filter(({ role, uj }) => (role === 'total' || role === 'part') && uj !== null)),
     units: perUnit(window.counted, joules, uncertainty),
     flags,
     partial: reasons.length > 0,
