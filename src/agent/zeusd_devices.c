@@ -164,31 +164,19 @@ void eg_zeusd_devices_forget(struct eg_zeusd_devices *d)
 
 /* ---- figures ---- */
 
-/*
- * A counter that was reset goes on in its account. A driver that hangs leaves its last reading, which is
- * no figure for a later moment.
- */
-static bool is_read(const struct eg_view *v, const struct eg_view_channel *vc, uint64_t max_age_ns)
+/* A counter that was reset goes on in its account. The meter calls a driver that hangs an error. */
+static bool is_read(const struct eg_view_channel *vc)
 {
-	uint64_t oldest_ns = max_age_ns + 2 * vc->ch->update_ns;
-
-	return (vc->status == EG_STATUS_OK || vc->status == EG_STATUS_RESET) &&
-	       vc->t_ns + oldest_ns >= v->t_ns;
+	return vc->status == EG_STATUS_OK || vc->status == EG_STATUS_RESET;
 }
 
-uint64_t eg_zeusd_max_age_ns(const struct agent *a, bool fresh)
-{
-	return fresh ? EG_NSEC_PER_SEC : 2 * a->interval_ns + 2 * EG_NSEC_PER_SEC;
-}
-
-bool eg_zeusd_uj(const struct eg_view *v, size_t channel, uint64_t max_age_ns, bool estimates,
-		 uint64_t *ret_uj)
+bool eg_zeusd_uj(const struct eg_view *v, size_t channel, bool estimates, uint64_t *ret_uj)
 {
 	const struct eg_view_channel *vc = &v->channel[channel];
 	const struct eg_view_account *a = &v->account[vc->account];
 	uint64_t uj = a->a.uj;
 
-	if (!is_read(v, vc, max_age_ns) || !a->shown)
+	if (!is_read(vc) || !a->shown)
 		return false;
 	if (estimates && vc->est_account >= 0 && vc->est_account != vc->account)
 		uj = eg_add_sat(uj, v->account[vc->est_account].a.uj);
@@ -196,11 +184,11 @@ bool eg_zeusd_uj(const struct eg_view *v, size_t channel, uint64_t max_age_ns, b
 	return true;
 }
 
-bool eg_zeusd_mw(const struct eg_view *v, size_t channel, uint64_t max_age_ns, uint64_t *ret_mw)
+bool eg_zeusd_mw(const struct eg_view *v, size_t channel, uint64_t *ret_mw)
 {
 	uint64_t uw = eg_api_channel_uw(&v->channel[channel]);
 
-	if (uw == UINT64_MAX || !is_read(v, &v->channel[channel], max_age_ns))
+	if (uw == UINT64_MAX)
 		return false;
 	*ret_mw = uw / 1000 + (uw % 1000 >= 500);
 	return true;

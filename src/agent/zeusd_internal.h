@@ -47,7 +47,6 @@ struct eg_zeusd_call {
 	struct eg_http_request *req;
 	enum eg_access access;
 	const struct eg_view *v; /* once there is one */
-	uint64_t max_age_ns;	 /* of a reading in it */
 	enum eg_zeusd_kind kind;
 	bool named;		      /* the request names its devices */
 	bool chosen[EG_CHANNELS_MAX]; /* by place in the list of its kind */
@@ -57,12 +56,9 @@ struct eg_zeusd_call {
 int eg_zeusd_devices_find(struct eg_zeusd_devices *d, const struct eg_view *v,
 			  bool estimates) EG_MUST_CHECK;
 void eg_zeusd_devices_forget(struct eg_zeusd_devices *d);
-/* How old a reading may be in a view; fresh: in one of a sample that was taken for the request. */
-uint64_t eg_zeusd_max_age_ns(const struct agent *a, bool fresh);
-/* The account's total; false: it was not read, or longer ago than this. */
-bool eg_zeusd_uj(const struct eg_view *v, size_t channel, uint64_t max_age_ns, bool estimates,
-		 uint64_t *ret_uj);
-bool eg_zeusd_mw(const struct eg_view *v, size_t channel, uint64_t max_age_ns, uint64_t *ret_mw);
+/* The account's total; false: it cannot be read now, or never was. */
+bool eg_zeusd_uj(const struct eg_view *v, size_t channel, bool estimates, uint64_t *ret_uj);
+bool eg_zeusd_mw(const struct eg_view *v, size_t channel, uint64_t *ret_mw);
 /* What the device tells beside energy; NULL: it does not. */
 const struct eg_attribute *eg_zeusd_attribute(const struct eg_device_facts *facts,
 					      const char *device, const char *name);

@@ -183,12 +183,12 @@ static bool choose_all(struct eg_zeusd_call *c)
 static void fail_reading(struct eg_zeusd_call *c, const struct eg_zeusd_device *d)
 {
 	const struct eg_view_channel *vc = &c->v->channel[d->channel];
-	bool old = vc->status == EG_STATUS_OK; /* of its own, or its memory has none */
 
+	if (vc->status == EG_STATUS_OK && d->dram >= 0) /* then it is its memory */
+		vc = &c->v->channel[d->dram];
 	eg_zeusd_fail(c->req, 503, "`ergon doctor` says why a sensor cannot be read",
 		      "%s %u has no reading now (%s: %s)", kind_name[c->kind], d->id, vc->name,
-		      old ? "the last is too old, or what belongs to it has none" :
-			    eg_status_word(vc->status));
+		      eg_status_word(vc->status));
 }
 
 /* Puts a device's figure; false: it has none now. */
@@ -235,7 +235,7 @@ static bool put_gpu_energy(const struct eg_zeusd_call *c, const struct eg_zeusd_
 {
 	uint64_t uj;
 
-	if (!eg_zeusd_uj(c->v, d->channel, c->max_age_ns, c->z->agent->cfg->compat.estimates, &uj))
+	if (!eg_zeusd_uj(c->v, d->channel, c->z->agent->cfg->compat.estimates, &uj))
 		return false;
 	open_device(j, d->id);
 	eg_json_u64(j, "energy_mj", uj / 1000);
@@ -253,7 +253,7 @@ static bool put_gpu_power(const struct eg_zeusd_call *c, const struct eg_zeusd_d
 {
 	uint64_t mw;
 
-	if (!eg_zeusd_mw(c->v, d->channel, c->max_age_ns, &mw))
+	if (!eg_zeusd_mw(c->v, d->channel, &mw))
 		return false;
 	put_number(j, d->id, mw);
 	return true;
@@ -276,8 +276,8 @@ static bool put_cpu_energy(const struct eg_zeusd_call *c, const struct eg_zeusd_
 	bool cpu = is_true(c, "cpu"), dram = is_true(c, "dram") && d->dram >= 0;
 	uint64_t cpu_uj, dram_uj;
 
-	if ((cpu && !eg_zeusd_uj(c->v, d->channel, c->max_age_ns, estimates, &cpu_uj)) ||
-	    (dram && !eg_zeusd_uj(c->v, (size_t)d->dram, c->max_age_ns, estimates, &dram_uj)))
+	if ((cpu && !eg_zeusd_uj(c->v, d->channel, estimates, &cpu_uj)) ||
+	    (dram && !eg_zeusd_uj(c->v, (size_t)d->dram, estimates, &dram_uj)))
 		return false;
 	open_device(j, d->id);
 	if (cpu)
@@ -302,11 +302,11 @@ static bool put_cpu_power(const struct eg_zeusd_call *c, const struct eg_zeusd_d
 {
 	uint64_t mw;
 
-	if (!eg_zeusd_mw(c->v, d->channel, c->max_age_ns, &mw))
+	if (!eg_zeusd_mw(c->v, d->channel, &mw))
 		return false;
 	open_device(j, d->id);
 	eg_json_u64(j, "cpu_mw", mw);
-	if (d->dram >= 0 && eg_zeusd_mw(c->v, (size_t)d->dram, c->max_age_ns, &mw))
+	if (d->dram >= 0 && eg_zeusd_mw(c->v, (size_t)d->dram, &mw))
 		eg_json_u64(j, "dram_mw", mw);
 	else
 		eg_json_null(j, "dram_mw");
@@ -596,7 +596,6 @@ static void handle(struct eg_zeusd *z, struct eg_http_request *req, bool may_wai
 		return;
 	c.kind = r->kind;
 	fresh = r->fresh && c.access == EG_ACCESS_FULL;
-	c.max_age_ns = eg_zeusd_max_age_ns(z->agent, fresh);
 	if (r->needs_view && !take_view(&c, fresh && !z->thread))
 		return;
 	if (r->needs_view && !r->open && !choose_all(&c))

@@ -86,8 +86,6 @@ static void put_event(struct eg_strbuf *out, const struct eg_zeusd_stream *s, ui
 
 static void send(struct eg_zeusd *z, struct eg_zeusd_stream *s, const struct eg_view *v)
 {
-	uint64_t max_age_ns = eg_zeusd_max_age_ns(z->agent, false);
-
 	for (size_t i = 0; i < s->n && s->http; i++) {
 		const struct eg_zeusd_device *d = &z->devices.of[s->kind][i];
 		struct told now = {.chosen = true, .mw = UNTOLD, .dram_mw = UNTOLD};
@@ -95,12 +93,12 @@ static void send(struct eg_zeusd *z, struct eg_zeusd_stream *s, const struct eg_
 
 		if (!s->told[i].chosen)
 			continue;
-		if (!eg_zeusd_mw(v, d->channel, max_age_ns, &now.mw)) {
+		if (!eg_zeusd_mw(v, d->channel, &now.mw)) {
 			s->told[i] = now; /* is told when it is back */
 			continue;
 		}
 		if (d->dram >= 0)
-			(void)eg_zeusd_mw(v, (size_t)d->dram, max_age_ns, &now.dram_mw);
+			(void)eg_zeusd_mw(v, (size_t)d->dram, &now.dram_mw);
 		if (now.mw == s->told[i].mw && now.dram_mw == s->told[i].dram_mw)
 			continue;
 		put_event(&out, s, read_ms(v, &v->channel[d->channel]), d->id, &now);

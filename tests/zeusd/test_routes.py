@@ -222,7 +222,7 @@ def test_a_lost_reading_is_no_figure():
         after = m.good(CPU_ENERGY)
         assert after["1"]["cpu_energy_uj"] > before["1"]["cpu_energy_uj"]
         m.sleep(12)  # its memory's counter went: null would say that there is none
-        m.fails(503, CPU_ENERGY + "&cpu_ids=0", "CPU 0 has no reading now")
+        m.fails(503, CPU_ENERGY + "&cpu_ids=0", "CPU 0 has no reading now", "dram-0")
         package = m.good("/cpu/get_cumulative_energy?cpu=true&dram=false&cpu_ids=0")["0"]
         assert package["cpu_energy_uj"] > 0 and package["dram_energy_uj"] is None
 
