@@ -34,6 +34,7 @@ struct eg_zeusd_stream; /* zeusd_stream.c */
 struct eg_zeusd {
 	struct agent *agent;
 	struct eg_http *http;
+	bool stopping;
 	struct eg_zeusd_devices devices;
 	struct eg_zeusd_thread *thread; /* NULL: the meter never waits */
 	struct eg_zeusd_wait *waits;

@@ -610,10 +610,10 @@ void eg_zeusd_handle(void *arg, struct eg_http_request *req)
 {
 	struct eg_zeusd *z = arg;
 
-	if (z->agent->api)
-		handle(z, req, true);
-	else
+	if (z->stopping)
 		eg_zeusd_fail(req, 503, "try again later", "the agent is stopping");
+	else
+		handle(z, req, true);
 }
 
 void eg_zeusd_resume(struct eg_zeusd *z, struct eg_http_request *req, bool fresh)
