@@ -58,8 +58,18 @@ function load(port, requests) {
     for (let i = 0; i < CONNECTIONS; i++) {
       const s = net.connect(port, '127.0.0.1', () => ask());
       s.setNoDelay(true);
-      const ask = () => (asked++ < requests ? s.write(text) : s.end());
+      let ended = false;
+      const ask = () => {
+        ended = asked >= requests;
+        if (ended) {
+          s.end();
+          return;
+        }
+        asked++;
+        s.write(text);
+      };
       s.on('error', reject);
+      s.on('close', () => ended || reject(new Error('a server hung up')));
       s.on('data', (data) => {
         if (!data.includes('hello, world'))
           return;
