@@ -189,6 +189,18 @@ def answer(data):
         client.close()
 
 
+def stream(data):
+    """Events out of a whole answer."""
+    source = AgentSource.__new__(AgentSource)
+    source.client = Raw_(data)
+    try:
+        for i, event in enumerate(source._stream("/events", 0.0)):
+            finite(event.joules)
+            assert i < EVENTS_MAX
+    finally:
+        source.client.close()
+
+
 def page(data):
     path = os.path.join(HERE, "page")
     with open(path, "wb") as f:
@@ -242,7 +254,7 @@ def settings(data):
 
 
 TARGETS = {"totals": totals, "window": window, "sensors": sensors, "index": index, "windows": windows,
-           "events": events, "http": answer, "page": page, "settings": settings}
+           "events": events, "stream": stream, "http": answer, "page": page, "settings": settings}
 
 
 def one(name, data):

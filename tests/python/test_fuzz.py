@@ -16,7 +16,7 @@ CORPUS = os.path.join(SOURCE, "tests", "fuzz", "clients")
 logging.disable(logging.CRITICAL)  # settings that are passed over
 COPIES = 400 * int(os.environ.get("ERGON_SOAK") or 1)
 SECONDS = 20
-REFUSED = ("access", "denied", "header", "odd", "begun", "exponent")  # seeds that are to be
+REFUSED = ("access", "denied", "header", "odd", "begun", "exponent", "negative", "broken")
 BITS = [b"", b"0", b"-1", b"1e999", b"null", b"true", b"{}", b"[]", b'"', b"\\", b"\xff", b"\xc2\xb2", b",",
         b":", b"\n", b"18446744073709551616", b"1e308", b"NaN", b"Infinity", b"0.0000001", b"\r\n\r\n",
         b"=" * 100, b"9" * 5000]

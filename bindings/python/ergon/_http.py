@@ -143,6 +143,9 @@ class Client:
                 if kept and not isinstance(error, socket.timeout):
                     continue  # it was closed while it lay here: the next one, in the end a new one
                 raise self.lost(error) from error
+            except (ValueError, OverflowError) as error:  # of http.client: a chunk of negative size
+                connection.close()
+                raise ProtocolError(f"what answers at {self.where} does not speak HTTP ({error})") from error
             except BaseException:
                 connection.close()
                 raise

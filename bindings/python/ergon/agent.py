@@ -356,6 +356,8 @@ class AgentSource(Source):
             yield from sse(answer)
         except (OSError, http.client.HTTPException) as error:
             raise client.lost(error) from error
+        except (ValueError, OverflowError) as error:  # of http.client
+            raise ProtocolError(f"what answers at {client.where} does not speak HTTP ({error})") from error
         finally:
             connection.close()
 
