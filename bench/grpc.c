@@ -4,11 +4,15 @@
  *
  *     bench-grpc client ADDRESS PATH CONNECTIONS SECONDS HZ [REQUEST]
  *         opens one stream in each connection and counts the messages; HZ is what each should bring, and
- *         REQUEST is the text of the request message (none: an empty one)
+ *         REQUEST is the text of the request message (none: an empty one). first_ms is from the start, before the
+ *         first connection, to the first message of the client that had its own last
  *     bench-grpc cost TICKS STREAMS [BYTES]
  *         the server sends TICKS messages of BYTES (210) to STREAMS clients of another process, one message
  *         each a turn; prints its CPU time a message. The instructions of one, without those of a start:
  *         valgrind --tool=callgrind for TICKS and 2 * TICKS, the difference over TICKS * STREAMS
+ *
+ *     bench-grpc timer SECONDS HZ
+ *         what share of its ticks a process gets that only waits for a timer: what the machine allows
  *
  * The client is nghttp2's, and reads as fast as it can.
  */
@@ -25,6 +29,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -257,26 +262,27 @@ static int run_client(const char *address, const char *path, unsigned n, double 
 		      const char *request)
 {
 	struct rusage usage;
-	uint64_t begun_ns = now_ns(), total = 0, fewest = UINT64_MAX, longest_ns = 0;
-	double want = seconds * hz * n;
+	uint64_t begun_ns = now_ns(), total = 0, fewest = UINT64_MAX, longest_ns = 0, first_ns = 0;
+	double want = (seconds * hz + 1) * n; /* the first comes at once */
 	unsigned ended = 0;
 
 	for (unsigned i = 0; i < n; i++)
 		begin(&clients[i], connect_to(address), path, request);
-	begun_ns = now_ns();
-	read_until(n, begun_ns + (uint64_t)(seconds * 1e9));
+	read_until(n, now_ns() + (uint64_t)(seconds * 1e9));
 	for (unsigned i = 0; i < n; i++) {
 		total += clients[i].messages;
 		fewest = EG_MIN(fewest, clients[i].messages);
 		longest_ns = EG_MAX(longest_ns, clients[i].longest_ns);
+		if (clients[i].messages)
+			first_ns = EG_MAX(first_ns, clients[i].first_ns - begun_ns);
 		ended += clients[i].ended;
 	}
 	getrusage(RUSAGE_SELF, &usage);
 	printf("{\"connections\": %u, \"seconds\": %.3f, \"hz\": %g, \"messages\": %" PRIu64
 	       ", \"wanted\": %.0f, \"share\": %.4f, \"fewest\": %" PRIu64
-	       ", \"longest_gap_ms\": %.3f, \"ended\": %u, \"client_cpu_s\": %.3f}\n",
+	       ", \"first_ms\": %.3f, \"longest_gap_ms\": %.3f, \"ended\": %u, \"client_cpu_s\": %.3f}\n",
 	       n, seconds, hz, total, want, want > 0 ? (double)total / want : 0.0, fewest,
-	       (double)longest_ns / 1e6, ended,
+	       (double)first_ns / 1e6, (double)longest_ns / 1e6, ended,
 	       (double)usage.ru_utime.tv_sec + (double)usage.ru_utime.tv_usec / 1e6 +
 		       (double)usage.ru_stime.tv_sec + (double)usage.ru_stime.tv_usec / 1e6);
 	end_clients(n);
@@ -366,6 +372,24 @@ static int run_cost(uint64_t ticks, unsigned streams, size_t bytes)
 	return waitpid(child, &status, 0) == child && status == 0 ? 0 : 1;
 }
 
+/* ---- what the machine allows ---- */
+
+static int run_timer(double seconds, double hz)
+{
+	struct itimerspec every = {.it_interval.tv_nsec = (long)(1e9 / hz), .it_value.tv_nsec = 1};
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	uint64_t got = 0, all = 0, want = (uint64_t)(seconds * hz), due;
+
+	if (fd < 0 || hz <= 1 || timerfd_settime(fd, 0, &every, NULL) < 0)
+		die("no timer: HZ is above 1");
+	for (; all < want; all += due, got++)
+		if (read(fd, &due, sizeof(due)) != sizeof(due))
+			die("no tick");
+	close(fd);
+	printf("{\"share\": %.4f}\n", (double)got / (double)all);
+	return 0;
+}
+
 static uint64_t number(const char *s, uint64_t max)
 {
 	uint64_t n;
@@ -385,6 +409,8 @@ int main(int argc, char **argv)
 		return run_cost(number(argv[2], 1u << 30),
 				(unsigned)number(argv[3], CONNECTIONS_MAX),
 				argc == 5 ? (size_t)number(argv[4], MESSAGE_MAX) : 210);
+	if (argc == 4 && strcmp(argv[1], "timer") == 0)
+		return run_timer(strtod(argv[2], NULL), strtod(argv[3], NULL));
 	die("see the head of bench/grpc.c for how to call it");
 	return 2;
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// bench/node.js SOCKET PEERS: what the Node package costs, as one line of JSON. The servers are processes of
-// their own and take turns; the load comes from here, over kept connections. `serve` is such a server.
+// bench/node.js SOCKET PEERS CORE: what the Node package costs, as one line of JSON. The servers are processes of
+// their own and take turns on that core ("": on any); the load comes from here, over kept connections. A
+// generation is one set of them, because what the compiler makes of a server differs from one process to the
+// next. `serve` is such a server.
 import { fork } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import { createRequire } from 'node:module';
@@ -11,10 +13,12 @@ import { fileURLToPath } from 'node:url';
 import { connect } from '../bindings/node/src/index.js';
 import { requestEnergy } from '../bindings/node/src/middleware.js';
 
-const ROUNDS = 21;
+const GENERATIONS = 4;
+const ROUNDS = 9;
+const REQUESTS = 3000; // a round, of each server
 const CONNECTIONS = 8;
 const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
-const [socket, peers, serve] = process.argv.slice(2); // serve: bare, noop or ours
+const [socket, peers, core, serve] = process.argv.slice(2); // serve: bare, noop or ours
 const require = createRequire(`${peers}/package.json`);
 
 /** A hello-world of Express, also with a middleware that does nothing, or ours. Says its port, then its CPU time. */
@@ -68,34 +72,42 @@ function load(port, requests) {
   });
 }
 
-async function throughput() {
-  const children = ['bare', 'noop', 'ours'].map((kind) => fork(fileURLToPath(import.meta.url), [socket, peers, kind]));
+function start(kind) {
+  const pinned = core ? { execPath: 'taskset', execArgv: ['-c', core, process.execPath] } : {};
+  return fork(fileURLToPath(import.meta.url), [socket, peers, core, kind], pinned);
+}
+
+/** Adds a generation's rounds to all. */
+async function generation(all) {
+  const children = ['bare', 'noop', 'ours'].map(start);
   const ports = await Promise.all(children.map((c) => say(c)));
-  const requests = 3000;
   for (const port of ports)
-    await load(port, 5 * requests); // until it is compiled
-  const more = [];
-  const noop = [];
-  const slower = [];
-  const rates = [];
+    await load(port, 5 * REQUESTS); // until it is compiled
   for (let round = 0; round < ROUNDS; round++) {
     const us = [];
     const seconds = [];
     for (let k = 0; k < 3; k++) {
       const i = (k + round) % 3;
       const before = await say(children[i], 'cpu');
-      seconds[i] = await load(ports[i], requests);
-      us[i] = (await say(children[i], 'cpu') - before) / requests;
+      seconds[i] = await load(ports[i], REQUESTS);
+      us[i] = (await say(children[i], 'cpu') - before) / REQUESTS;
     }
-    noop.push(us[1] - us[0]);
-    more.push(us[2] - us[0]);
-    slower.push(seconds[2] / seconds[0] - 1);
-    rates.push(requests / seconds[0]);
+    all.push({ bare: us[0], noop: us[1] - us[0], ours: us[2] - us[0], cpu: us[2] / us[0] - 1,
+      time: seconds[2] / seconds[0] - 1, rate: REQUESTS / seconds[0] });
   }
   for (const child of children)
     child.disconnect();
-  return { server_cpu_us: median(more), noop_cpu_us: median(noop), throughput_loss: median(slower),
-    bare_requests_a_second: median(rates) };
+}
+
+async function throughput() {
+  const all = [];
+  for (let i = 0; i < GENERATIONS; i++)
+    await generation(all);
+  const of = (name) => median(all.map((r) => r[name]));
+  const ours = all.map((r) => r.ours).sort((a, b) => a - b);
+  return { bare_cpu_us: of('bare'), noop_cpu_us: of('noop'), server_cpu_us: of('ours'), server_cpu_more: of('cpu'),
+    server_time_more: of('time'), bare_requests_a_second: of('rate'),
+    server_cpu_quartiles_us: [ours[ours.length >> 2], ours[3 * ours.length >> 2]] };
 }
 
 /** The middleware without a server: begin, end, and its part of the settlement. */

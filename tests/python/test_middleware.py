@@ -3,6 +3,7 @@
 short, is aborted, or happens while no agent is there. Real servers, the shipped agent, a simulated
 machine."""
 import asyncio
+import gc
 import http.client
 import os
 import random
@@ -212,6 +213,54 @@ class Script(ergon.Source):
         uj = t * 100 // 1000
         return Snapshot("script", t, t / 1e9, {key: Reading(Account(key, counted=True, role="total"), uj)},
                         (self.now_ns - t) / 1e9, microjoules=uj)
+
+
+def test_an_answer_that_nobody_closes():
+    """It ends with its object, also where that is collected while this thread is inside the meter."""
+    meter = RequestMeter(ergon.NullSource(), interval=3600)
+    meter._thread = threading.current_thread()
+    app = wsgi.EnergyMiddleware(lambda *_: iter([b"x"]), meter, registry=False)
+    inside = []
+
+    class Lock:
+        """Everything is collected as soon as it is taken."""
+
+        def __init__(self):
+            self.lock = threading.Lock()
+
+        def acquire(self, *how):
+            return self.lock.acquire(*how)
+
+        def release(self):
+            self.lock.release()
+
+        def __enter__(self):
+            self.lock.acquire()
+            inside.append(gc.collect())
+
+        def __exit__(self, *_):
+            self.lock.release()
+
+    def work():
+        answer = app({"REQUEST_METHOD": "GET"}, lambda *_: None)
+        answer.own = answer  # as an exception's frames keep it
+        del answer
+        meter._lock = Lock()
+        for _ in range(3):
+            meter.end(meter.begin(), ("/", "GET", "2xx"))
+    old = gc.isenabled()
+    gc.disable()
+    try:
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive(), "it waits for a lock that it holds"
+        assert max(inside) > 0
+        ledger = meter.ledger()
+        assert ledger.requests == 4 and not meter._active, ledger
+    finally:
+        if old:
+            gc.enable()
 
 
 def test_the_sums_close_whatever_happens():

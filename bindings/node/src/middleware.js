@@ -126,6 +126,7 @@ export class RequestEnergy {
   #settlement;
   #histogram;
   #open = new Set(); // answers
+  #queued = new WeakMap(); // by connection: ends of answers that wait for earlier ones
   #requests = 0;
   #settled = 0;
   #units = new Map();
@@ -178,8 +179,7 @@ export class RequestEnergy {
       return;
     this.#open.add(res); // a property of its own, or a WeakSet, makes an answer slow
     const entry = this.#settlement.begin(performance.now());
-    // Comes after `finish`, and where there is none.
-    res.on('close', () => {
+    const ended = () => {
       if (!this.#open.delete(res))
         return;
       const now = performance.now();
@@ -194,7 +194,23 @@ export class RequestEnergy {
       entry.status = statusClass(res);
       this.#requests++;
       this.#settlement.end(entry, now);
-    });
+    };
+    // Comes after `finish`, and where there is none.
+    res.on('close', ended);
+    if (res.socket === null && req.socket)
+      this.#afterSocket(req.socket, res, ended);
+  }
+
+  /** An answer that waits for an earlier one of its connection (pipelining) is not told when that breaks. */
+  #afterSocket(socket, res, ended) {
+    let queued = this.#queued.get(socket);
+    if (!queued) {
+      queued = new Set();
+      this.#queued.set(socket, queued);
+      socket.once('close', () => queued.forEach((end) => end()));
+    }
+    queued.add(ended);
+    res.on('close', () => queued.delete(ended));
   }
 
   /** For Express: app.use(energy.express()), before everything that is to be counted. */

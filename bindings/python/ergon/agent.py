@@ -23,6 +23,7 @@ SYSTEM_SOCKET = "/run/ergon/ergon.sock"
 T = TypeVar("T")
 JOULES_MAX = (1 << 64) // 1000000
 NUMBER_MAX = 1e300
+LOOK_SECONDS = 0.1  #: between looks for a renewal
 LINE_MAX = 4 << 20  #: of an event stream
 #: Flags that say that energy of the window is missing in its value.
 MISSING = ("gap", "device_lost")
@@ -183,7 +184,7 @@ class AgentWindow(Window):
                 self._forget()
                 raise
         elif status in (429, 503):  # too many of them: the totals alone will do
-            self._first = source.totals(fresh=True, power=False)
+            self._first = source.renewed()
         else:
             raise source.refused(status, doc)
         self._began = time.monotonic()
@@ -228,7 +229,7 @@ class AgentWindow(Window):
         return self._from_totals(common)
 
     def _from_totals(self, common: Dict[str, Any]) -> Measurement:
-        last = self._agent.totals(fresh=True, power=False)
+        last = self._agent.renewed()
         found = delta(self._first, last, self._agent.facts())
         return replace(found, **common)
 
@@ -300,6 +301,18 @@ class AgentSource(Source):
         full = self.access == "full"
         late = 3 * (self.interval_seconds if full else self.coarse_seconds + self.interval_seconds) + 5
         return parse(snapshot, totals, watts, self.interval_seconds, late)
+
+    def renewed(self) -> Snapshot:
+        """Totals of now; for who has coarse access of the next renewal, as those there are lie before now."""
+        now = self.totals(fresh=True, power=False)
+        asked_ns = now.time_ns + int((now.age_seconds or 0.0) * 1e9)
+        deadline = time.monotonic() + self.coarse_seconds + self.interval_seconds + self.patience
+        while now.access != "full" and now.time_ns < asked_ns:
+            if time.monotonic() > deadline:
+                raise _Busy("the agent has not renewed its coarse view")
+            time.sleep(LOOK_SECONDS)
+            now = self.totals(fresh=False, power=False)
+        return now
 
     def sensors(self) -> Mapping[str, Any]:
         """The channels, drivers and diagnostics as the API gives them."""

@@ -45,6 +45,7 @@ HISTORY_MAX = 4096  #: samples that joules per request look back over
 WINDOW_SECONDS = 300.0  #: over which they are told
 STALE_SECONDS = 5.0  #: without a sample, at least: then energy has no series
 RETRY_SECONDS = 5.0  #: between looks for a source that is away
+CLOCK_SLACK_NS = 50_000_000  #: an age in an answer is rounded, and may be of a moment before it
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"))
 OTHER = "other"
 
@@ -161,6 +162,7 @@ class RequestMeter:
         self._now_ns, self._now_v = boot_ns(), 0.0
         self._active: Dict[int, Request] = {}
         self._waiting: List[Request] = []
+        self._dropped: Deque[Tuple[Request, Labels]] = deque()
         self._pairs: Set[Tuple[str, str]] = set()
         self._history: Deque[Tuple[int, float, int]] = deque(maxlen=HISTORY_MAX)  # time, joules, settled
         self._thread: Optional[threading.Thread] = None
@@ -180,6 +182,7 @@ class RequestMeter:
         if self._thread is None:
             self.start()
         with self._lock:
+            self._end_dropped()
             self._make_room()
             self._advance(boot_ns())
             request = Request(self, self._now_ns, self._now_v)
@@ -190,17 +193,35 @@ class RequestMeter:
     def end(self, request: Request, labels: Labels) -> None:
         """Once; later calls do nothing."""
         with self._lock:
-            if request.ended_ns is not None or request.meter is not self or \
-                    self._active.get(id(request)) is not request:
-                return
-            self._make_room()
-            self._advance(boot_ns())
-            request.ended_ns, request.ended_v = self._now_ns, self._now_v
-            del self._active[id(request)]
-            self._mark()
-            request.labels = self._bounded(labels)
-            self._ledger.requests += 1
-            self._waiting.append(request)
+            self._end_dropped()
+            self._end(request, labels)
+
+    def _end(self, request: Request, labels: Labels) -> None:
+        if request.ended_ns is not None or request.meter is not self or \
+                self._active.get(id(request)) is not request:
+            return
+        self._make_room()
+        self._advance(boot_ns())
+        request.ended_ns, request.ended_v = self._now_ns, self._now_v
+        del self._active[id(request)]
+        self._mark()
+        request.labels = self._bounded(labels)
+        self._ledger.requests += 1
+        self._waiting.append(request)
+
+    def drop(self, request: Request, labels: Labels) -> None:
+        """end() for __del__, which may run at any moment, also while this very thread is inside: it never
+        waits. What finds the meter busy ends with the next request or sample."""
+        self._dropped.append((request, labels))
+        if self._lock.acquire(False):
+            try:
+                self._end_dropped()
+            finally:
+                self._lock.release()
+
+    def _end_dropped(self) -> None:
+        while self._dropped:
+            self._end(*self._dropped.popleft())
 
     def units(self, unit: str, n: Number = 1) -> None:
         if isinstance(n, bool) or not isinstance(n, (int, float)) or not 0 <= n < float("inf"):
@@ -263,24 +284,26 @@ class RequestMeter:
             try:
                 if self._source is None:
                     self._source = self._connect()
+                asked_ns = boot_ns()
                 now = self._source.totals(fresh=True, power=False)
                 got_ns = boot_ns()
                 if now.stale or now.microjoules is None:
                     raise ErgonError(f"{self._source.describe()} has no figure now")
-                self._take(now, self._moment(now, got_ns))
+                self._take(now, self._moment(now, asked_ns, got_ns))
                 return True
-            except ErgonError as error:
+            except Exception as error:  # also what the environment says wrongly: requests are served
                 self._away(error)
                 return False
 
-    def _moment(self, now: Snapshot, got_ns: int) -> int:
-        """Of the sample, by our own clock: the agent's may be another one's, on another machine."""
+    def _moment(self, now: Snapshot, asked_ns: int, got_ns: int) -> int:
+        """Of the sample, by our own clock: the agent's may be another one's, on another machine. It is ours
+        where the answer was made between question and answer, however long that took."""
         age_ns = int((now.age_seconds or 0.0) * 1e9)
-        if abs(got_ns - now.time_ns - age_ns) < 50_000_000:
+        if asked_ns - CLOCK_SLACK_NS <= now.time_ns + age_ns <= got_ns + CLOCK_SLACK_NS:
             return min(now.time_ns, got_ns)
         return got_ns - age_ns
 
-    def _away(self, error: ErgonError) -> None:
+    def _away(self, error: Exception) -> None:
         with self._lock:
             first, self._warned = not self._warned, True
             if self._last is None or boot_ns() - self._last_ns > self._longest_ns:
@@ -321,6 +344,7 @@ class RequestMeter:
 
     def _take(self, now: Snapshot, t_ns: int) -> None:
         with self._lock:
+            self._end_dropped()
             self._advance(boot_ns())
             last, last_ns, ledger = self._last, self._last_ns, self._ledger
             self._warned = False
@@ -427,7 +451,7 @@ class RequestMeter:
 def step(last: Snapshot, now: Snapshot, longest_ns: int) -> Tuple[Optional[float], bool]:
     """Joules between two samples, None where nothing is known of them; and whether they are those of all of
     the time, and of no more than can be shared."""
-    gained = delta(last, now, {})
+    gained = delta(last, now, {}, recovered=True)
     if gained.microjoules is None or "device_lost" in gained.flags or _counted(last) != _counted(now):
         return None, False  # another ledger, or other accounts: the numbers cannot be compared
     whole = not gained.partial and "reset" not in gained.flags and \

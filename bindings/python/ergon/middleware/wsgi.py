@@ -54,7 +54,7 @@ class _Answer:
             self._end(False)
 
     def __del__(self) -> None:  # a server that does not close
-        self._end(False)
+        self._end(False, dropped=True)
 
 
 class _SizedAnswer(_Answer):
@@ -82,7 +82,7 @@ class EnergyMiddleware:
         meter, request = self.meter, self.meter.begin()
         status: Optional[int] = None
         route: Optional[str] = None
-        begun = False
+        begun = over = False
 
         def find_route() -> None:
             nonlocal route
@@ -107,13 +107,18 @@ class EnergyMiddleware:
                 return write(data)
             return wrote
 
-        def end(whole: bool, raised: bool = False) -> None:
+        def end(whole: bool, raised: bool = False, dropped: bool = False) -> None:
+            nonlocal over
+            if over:
+                return
+            over = True
             find_route()
             # Without a body a server may close the answer without a look at it.
             whole = whole or not raised and (environ.get("REQUEST_METHOD") == "HEAD" or status in (204, 304))
             failed = raised and not begun  # no part was sent: the server answers 500
-            meter.end(request, clean(route, environ.get("REQUEST_METHOD", ""), None if failed else status,
-                                     not whole and not failed))
+            labels = clean(route, environ.get("REQUEST_METHOD", ""), None if failed else status,
+                           not whole and not failed)
+            (meter.drop if dropped else meter.end)(request, labels)
 
         token = _current.set(request)
         try:
