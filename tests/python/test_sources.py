@@ -253,6 +253,21 @@ def test_an_expired_window_has_its_whole_value():
             check(sim, m)
 
 
+def test_kept_connections_of_an_agent_before_are_not_told_of():
+    with Place() as place:
+        sim, agent = both(place)
+        with ergon.connect(agent.socket) as source:
+            threads = [threading.Thread(target=source.totals) for _ in range(8)]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+            assert source.client._idle
+            agent.kill()
+            place.add(Agent(place, sim))
+            assert source.totals().joules is not None
+
+
 def test_an_end_whose_answer_was_lost_has_its_own_time():
     with Place() as place:
         sim, agent = both(place, clock=True)
