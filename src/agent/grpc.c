@@ -112,7 +112,7 @@ static void find_platform(struct agent *a)
 					  .gpus = a->cfg->grpc.gpus,
 					  .visible = visible_devices(a),
 					  .cpu_as_primary = a->cfg->grpc.cpu_as_primary};
-	uint64_t age_ns = eg_grpc_real_ns() - g->opened_ns;
+	uint64_t age_ns = eg_clock_real_ns() - g->opened_ns;
 
 	if (g->telemetry[EG_SERVICE_FINE] || !a->have_view ||
 	    (!eg_devices_number(a->devices) && age_ns < DETAILS_NS) ||
@@ -297,7 +297,7 @@ int eg_agent_grpc_open(struct agent *a, struct eg_strbuf *why)
 		return -ENOMEM;
 	g->agent = a;
 	g->monitor_ns = UINT64_MAX;
-	g->opened_ns = eg_grpc_real_ns();
+	g->opened_ns = eg_clock_real_ns();
 	eg_memory_open(&g->memory, &a->env);
 	r = eg_view_new(a->meter, &g->live);
 	if (r == 0)
