@@ -234,12 +234,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     options = parser().parse_args(arguments)
     try:
         return VERBS[options.verb](options)
-    except ErgonError as error:
+    except (ErgonError, ValueError) as error:
         print(f"python -m ergon: {error}", file=sys.stderr)
-        return 1
-    except ValueError as error:  # an option, or what the environment says in its place
-        print(f"python -m ergon: {error}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, ValueError) else 1  # an option, or what the environment says in its place
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -129,6 +129,8 @@ class Client:
         if len(data) > BODY_MAX:
             connection.close()
             raise ProtocolError(f"an answer of {self.where} is longer than {BODY_MAX} bytes")
+        if answer.length:  # read() of a number of bytes tells of no end in the middle
+            raise http.client.IncompleteRead(data, answer.length)
         if answer.will_close:
             connection.close()
         return answer.status, data
