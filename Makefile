@@ -48,7 +48,7 @@ soak: all ## the full counts of long tests (ERGON_SOAK=10)
 bench: all ## what measuring costs, beside other meters
 	@sh tools/bench.sh build
 
-fuzz: ## libFuzzer over each parser, FUZZ_SECONDS each (20)
+fuzz: ## a search over each parser, in C, Python and Node, FUZZ_SECONDS each (20)
 	@CC=clang $(B) "$(CURDIR)/build-dev/fuzz" fuzzers -Dtests=enabled -Dfuzz=true \
 		-Db_sanitize=address,undefined -Db_lundef=false
 	@sh tools/fuzz.sh build-dev/fuzz $(FUZZ_SECONDS)

@@ -203,16 +203,17 @@ class Script(ergon.Source):
     kind = "script"
 
     def __init__(self):
-        self.now_ns, self.age_ns, self.away, self.last_ns = NS, 0, False, 0
+        self.now_ns, self.age_ns, self.away, self.last_ns, self.late_ns = NS, 0, False, 0, 0
 
     def totals(self, fresh=True, power=True):
         if self.away:
             raise ergon.Unavailable("away")
         t = self.last_ns = max(self.now_ns - self.age_ns, self.last_ns)
         key = AccountKey("cpu-0", "package", "measured")
-        uj = t * 100 // 1000
+        uj, age = t * 100 // 1000, (self.now_ns - t) / 1e9
+        self.now_ns += self.late_ns  # until the answer is here
         return Snapshot("script", t, t / 1e9, {key: Reading(Account(key, counted=True, role="total"), uj)},
-                        (self.now_ns - t) / 1e9, microjoules=uj)
+                        age, microjoules=uj)
 
 
 def test_an_answer_that_nobody_closes():
@@ -330,6 +331,42 @@ def test_the_sums_close_whatever_happens():
             assert abs(ledger.joules - busy - ledger.nonrequest_joules) < 1e-5
     finally:
         meter_module.boot_ns = old
+
+
+def test_an_answer_that_takes_long_is_of_its_sample():
+    old = meter_module.boot_ns
+    try:
+        script = Script()
+        meter_module.boot_ns = lambda: script.now_ns
+        meter = RequestMeter(script, interval=3600)
+        meter._thread = threading.current_thread()
+        meter.settle()
+        request = meter.begin()
+        script.now_ns += NS
+        meter.end(request, ("/", "GET", "2xx"))
+        script.late_ns = NS // 4  # of a busy machine
+        meter.settle()
+        assert abs(meter.ledger().histograms["/", "GET", "2xx"].sum - 100) < 1e-6, meter.ledger()
+    finally:
+        meter_module.boot_ns = old
+
+
+def test_what_the_environment_says_wrongly_is_one_warning():
+    os.environ["ERGON_BACKEND"] = "agnet"
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            meter = RequestMeter(interval=0.1)
+            meter.start()
+            until("the warning", lambda: caught)
+            meter.end(meter.begin(), ("/", "GET", "2xx"))
+            meter.settle()
+            assert meter._thread.is_alive() and meter.ledger().requests == 1
+            meter.close()
+        texts = [str(w.message) for w in caught]
+        assert len(texts) == 1 and "agnet" in texts[0] and "requests are served" in texts[0], texts
+    finally:
+        del os.environ["ERGON_BACKEND"]
 
 
 def test_aborted_requests_count():

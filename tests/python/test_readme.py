@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""bindings/python/README.md, literally: each block of it runs against an agent on a simulated machine, and the
-extras that it names are those of the wheel."""
+"""bindings/python/README.md, literally: each block of it runs against an agent on a simulated machine, and
+the extras that it names are those of the wheel."""
 import ast
 import os
 import re
@@ -52,7 +52,8 @@ def test_the_extras_are_those_of_the_package():
     with open(os.path.join(PACKAGE, "pyproject.toml"), encoding="utf-8") as f:
         text = f.read()
     listed = text.partition("[project.optional-dependencies]")[2].partition("\n\n")[0]
-    extras = {name: ast.literal_eval(needs) for name, needs in re.findall(r"^(\w+) = (\[.*\])$", listed, re.M)}
+    extras = {name: ast.literal_eval(needs) for name, needs in
+              re.findall(r"^(\w+) = (\[.*\])$", listed, re.M)}
     assert set(extras) == set(re.findall(r"ergon\[(\w+)\]", README)) == \
         {"prometheus", "zeus", "codecarbon", "nvml"}, extras
     # The versions that the tests of compatibility run beside ours are among those that the extras bring.
@@ -62,12 +63,13 @@ def test_the_extras_are_those_of_the_package():
         name, _, least = need.partition(">=")
         have = pinned.get(name.replace("-", "_"))
         if name != "prometheus_client":
-            assert have and [int(n) for n in have.split(".")] >= [int(n) for n in least.split(".")], (need, have)
+            assert have and [int(n) for n in have.split(".")] >= [int(n) for n in least.split(".")], need
 
 
 def test_the_modules_that_it_names_are_there():
     names = sorted(set(re.findall(r"`(ergon\.[a-z_.]+)`", README)))
-    assert {"ergon.zeus", "ergon.zeus.metric", "ergon.codecarbon", "ergon.llenergymeasure", "ergon.backends"} <= set(names)
+    assert {"ergon.zeus", "ergon.zeus.metric", "ergon.codecarbon", "ergon.llenergymeasure",
+            "ergon.backends"} <= set(names)
     script = "import importlib\nfor name in %r: importlib.import_module(name)\n" % names
     script += "import ergon; assert callable(ergon.validate)\n"
     for module, line in re.findall(r"\| `(ergon\.\w+)` \| (.*?) \|", README):

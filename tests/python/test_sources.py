@@ -253,6 +253,21 @@ def test_an_expired_window_has_its_whole_value():
             check(sim, m)
 
 
+def test_kept_connections_of_an_agent_before_are_not_told_of():
+    with Place() as place:
+        sim, agent = both(place)
+        with ergon.connect(agent.socket) as source:
+            threads = [threading.Thread(target=source.totals) for _ in range(8)]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+            assert source.client._idle
+            agent.kill()
+            place.add(Agent(place, sim))
+            assert source.totals().joules is not None
+
+
 def test_an_end_whose_answer_was_lost_has_its_own_time():
     with Place() as place:
         sim, agent = both(place, clock=True)
@@ -809,6 +824,55 @@ def test_answers_that_make_no_sense():
                 pass
         thread.join(10)
         listener.close()
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again():
+    """An agent that is killed in the middle of its answer about a window, and comes back."""
+    class Cutting:
+        """Between us and the agent: what it answers on /end comes in half, once."""
+
+        def __init__(self, path, agent):
+            self.agent, self.cut = agent, 0
+            self.listener = socket.socket(socket.AF_UNIX)
+            self.listener.bind(path)
+            self.listener.listen()
+            threading.Thread(target=self.serve, daemon=True).start()
+
+        def serve(self):
+            while True:
+                ours, _ = self.listener.accept()
+                threading.Thread(target=self.pass_on, args=(ours,), daemon=True).start()
+
+        def pass_on(self, ours):
+            with ours, socket.socket(socket.AF_UNIX) as theirs:
+                theirs.connect(self.agent)
+                while True:
+                    question = ours.recv(65536)
+                    if not question:
+                        return
+                    theirs.sendall(question)
+                    answer = b""
+                    while b"\r\n\r\n" not in answer:
+                        answer += theirs.recv(65536)
+                    head, _, body = answer.partition(b"\r\n\r\n")
+                    size = int(next(line for line in head.split(b"\r\n")
+                                    if line.lower().startswith(b"content-length:")).split(b":")[1])
+                    while len(body) < size:
+                        body += theirs.recv(65536)
+                    if b"/end" in question and not self.cut:
+                        self.cut += 1
+                        ours.sendall(head + b"\r\n\r\n" + body[:size // 2])
+                        return
+                    ours.sendall(head + b"\r\n\r\n" + body)
+    with Place() as place:
+        sim, agent = both(place, clock=True)
+        between = Cutting(place.path("s"), agent.socket)
+        with ergon.connect(place.path("s")) as source:
+            window = source.begin("cut")
+            sim.time.sleep(1)
+            m = window.end()
+            assert between.cut == 1 and not m.partial and m.seconds == 1.0, m
+            check(sim, m)
 
 
 def test_every_answer_that_is_cut_or_changed():

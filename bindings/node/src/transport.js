@@ -27,6 +27,19 @@ export function socketPlaces(env = process.env) {
 const GONE = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED']);
 const ABSENT = new Set(['ENOENT', 'ECONNREFUSED', 'ENOTSOCK']);
 
+function addressOf(url) {
+  let found;
+  try {
+    found = new URL(url);
+    decodeURIComponent(found.username + found.password);
+  } catch (cause) {
+    throw new ErgonError('bad_argument', `${url} is no URL`, { cause });
+  }
+  if (found.protocol !== 'http:' && found.protocol !== 'https:')
+    throw new ErgonError('bad_argument', `${url} is neither http nor https`);
+  return found;
+}
+
 function retryable(error, req, again) {
   return again && req.reusedSocket && GONE.has(error.code);
 }
@@ -34,16 +47,17 @@ function retryable(error, req, again) {
 export class Transport {
   constructor({ socket, url, token, env = process.env, connections = CONNECTIONS_MAX }) {
     this.places = socket ? [socket] : socketPlaces(env);
-    this.url = url ? new URL(url) : null;
-    if (this.url && this.url.protocol !== 'http:' && this.url.protocol !== 'https:')
-      throw new ErgonError('bad_argument', `${url} is neither http nor https`);
+    this.url = url ? addressOf(url) : null;
     this.web = this.url?.protocol === 'https:' ? https : http;
     this.headers = { host: this.url?.host ?? 'localhost', accept: 'application/json, text/event-stream' };
-    if (token)
+    if (token) {
+      if (!/^[\x21-\x7e]+$/.test(token))
+        throw new ErgonError('bad_argument', 'a token is visible ASCII without spaces');
       this.headers.authorization = `Bearer ${token}`;
-    else if (this.url?.username)
+    } else if (this.url?.username) {
       this.headers.authorization = 'Basic ' + Buffer.from(
         `${decodeURIComponent(this.url.username)}:${decodeURIComponent(this.url.password)}`).toString('base64');
+    }
     this.pool = new this.web.Agent({ keepAlive: true, maxSockets: connections, maxFreeSockets: 2 });
     this.streamPool = new this.web.Agent({ maxSockets: STREAMS_MAX });
     this.waiting = 0;

@@ -16,7 +16,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from .errors import AccessDenied, ErgonError, ProtocolError, Unavailable, WindowClosed
+from .errors import AccessDenied, ErgonError, InvalidSetting, ProtocolError, Unavailable, WindowClosed
 from .log import Log
 from .measure import current, default_source, measure, measured, set_default_source, units
 from .model import Account, AccountKey, Entry, Event, EventChannel, Measurement, Reading, Snapshot
@@ -27,8 +27,8 @@ from .tracker import Sample, Tracker
 __version__ = "0.3.0"
 
 __all__ = [
-    "AccessDenied", "Account", "AccountKey", "Entry", "ErgonError", "Event", "EventChannel", "Log",
-    "Measurement", "NullSource", "ProtocolError", "Reading", "Sample", "Snapshot", "Source", "Tracker",
+    "AccessDenied", "Account", "AccountKey", "Entry", "ErgonError", "Event", "EventChannel", "InvalidSetting",
+    "Log", "Measurement", "NullSource", "ProtocolError", "Reading", "Sample", "Snapshot", "Source", "Tracker",
     "Unavailable", "Window", "WindowClosed", "connect", "current", "default_source", "measure", "measured",
     "set_default_source", "synchronize", "units", "validate",
 ]

@@ -12,7 +12,7 @@ import sys
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from . import __version__
-from .errors import ErgonError
+from .errors import ErgonError, InvalidSetting
 from .log import Log
 from .model import Measurement
 from .source import BACKENDS, NullSource, Source, connect
@@ -143,6 +143,8 @@ def _run(options: argparse.Namespace) -> int:
     source: Source = NullSource()
     try:
         source = _source(options)
+    except InvalidSetting:
+        raise  # before the command has run
     except ErgonError as error:
         why = str(error)
     name = options.name or os.path.basename(command[0])
@@ -234,12 +236,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     options = parser().parse_args(arguments)
     try:
         return VERBS[options.verb](options)
-    except ErgonError as error:
+    except (ErgonError, ValueError) as error:
         print(f"python -m ergon: {error}", file=sys.stderr)
-        return 1
-    except ValueError as error:  # an option, or what the environment says in its place
-        print(f"python -m ergon: {error}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, ValueError) else 1  # an option, or the environment in its place
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Dict, List, Optional, Tuple
 
 from ._fork import in_child
-from .errors import AccessDenied, ErgonError, ProtocolError, Unavailable
+from .errors import AccessDenied, ErgonError, InvalidSetting, ProtocolError, Unavailable
 
 BODY_MAX = 16 << 20
 KEPT_MAX = 8  #: idle connections
@@ -48,8 +48,8 @@ class Client:
         self.headers: Dict[str, str] = {}
         self.base = BASE
         if token:
-            if "\r" in token or "\n" in token:
-                raise ValueError("a token has no line breaks")
+            if not all("!" <= c <= "~" for c in token):
+                raise InvalidSetting("a token is visible ASCII without spaces")
             self.headers["Authorization"] = f"Bearer {token}"
         self.host: Optional[str] = None
         self.port: Optional[int] = None
@@ -66,10 +66,15 @@ class Client:
         self._idle: List[http.client.HTTPConnection] = []  # a parent's stay the parent's
 
     def _take_url(self, url: str) -> None:
-        parts = urllib.parse.urlsplit(url if "//" in url else f"http://{url}")
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-            raise ValueError(f"no address of an agent: {url!r}; it looks like http://127.0.0.1:9102")
-        self.host, self.port = parts.hostname, parts.port or 9102
+        try:
+            parts = urllib.parse.urlsplit(url if "//" in url else f"http://{url}")
+            self.host, self.port = parts.hostname, parts.port or 9102
+        except ValueError:  # of a port, or of brackets
+            self.host = None
+        # What is in none goes into a request line as it is.
+        if not self.host or parts.scheme not in ("http", "https") or parts.username is not None or \
+                not all("!" <= c <= "~" for c in self.host + parts.path):
+            raise InvalidSetting(f"no address of an agent: {url!r}; it looks like http://127.0.0.1:9102")
         prefix = parts.path.rstrip("/")
         self.base = prefix if prefix.endswith(BASE) else prefix + BASE
         if parts.scheme == "https" and self.tls is None:
@@ -124,6 +129,8 @@ class Client:
         if len(data) > BODY_MAX:
             connection.close()
             raise ProtocolError(f"an answer of {self.where} is longer than {BODY_MAX} bytes")
+        if answer.length:  # read() of a number of bytes tells of no end in the middle
+            raise http.client.IncompleteRead(data, answer.length)
         if answer.will_close:
             connection.close()
         return answer.status, data
@@ -140,6 +147,9 @@ class Client:
                 if kept and not isinstance(error, socket.timeout):
                     continue  # it was closed while it lay here: the next one, in the end a new one
                 raise self.lost(error) from error
+            except (ValueError, OverflowError) as error:  # of http.client: a chunk of negative size
+                connection.close()
+                raise ProtocolError(f"what answers at {self.where} does not speak HTTP ({error})") from error
             except BaseException:
                 connection.close()
                 raise
@@ -149,7 +159,7 @@ class Client:
     def _decode(self, status: int, data: bytes) -> Any:
         try:
             doc = json.loads(data, parse_float=Decimal)
-        except (ValueError, RecursionError) as error:
+        except (ValueError, ArithmeticError, RecursionError) as error:  # of an exponent, too
             doc = None
             if status < 400:
                 raise ProtocolError(f"{self.where} answered what is no JSON") from error

@@ -20,11 +20,12 @@ VISIBLE_MAX = 1024  #: entries of a list of visible devices
 #: Not the energy of a part of its own: the same again by another interface, or no reading.
 NOT_OWN = ("crosscheck", "unusable")
 MISSING = ("gap", "device_lost")
+NUMBER = re.compile("([0-9]{1,18})")  # no digits of other scripts, and no more of them than int() takes
 
 
 def natural(text: str) -> List[Tuple[int, str]]:
     """For sorting: package-2 before package-10."""
-    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in re.split(r"(\d+)", text)]
+    return [(int(piece), "") if i % 2 else (-1, piece) for i, piece in enumerate(NUMBER.split(text))]
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def all_gpus(accounts: Iterable[Account]) -> List[Gpu]:
         return []
     gpus = []
     for order, (device, account) in enumerate(own.items()):
-        number = re.search(r"/gpu-(\d+)$", account.channel or "")
+        number = re.search(r"/gpu-([0-9]{1,9})$", account.channel or "")
         gpus.append(Gpu(device, int(number.group(1)) if number else order, account.source))
     return sorted(gpus, key=lambda gpu: gpu.number)
 
@@ -104,7 +105,7 @@ def visible(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> List[Gpu]:
 def _named(word: str, gpus: Sequence[Gpu]) -> Optional[Gpu]:
     if word.startswith("MIG-"):
         return _of_mig(word, gpus)
-    if word.isdigit():
+    if NUMBER.fullmatch(word):
         return next((gpu for gpu in gpus if gpu.number == int(word)), None)
     if not word.startswith("GPU-"):
         return None

@@ -73,12 +73,28 @@ def whole(value: Any) -> int:
     return value
 
 
+def word_or_none(value: Any) -> Optional[str]:
+    if value is not None and not isinstance(value, str):
+        raise ProtocolError("the agent gave what is no text")
+    return value
+
+
+def word(value: Any) -> str:
+    """A text that the API promises."""
+    found = word_or_none(value)
+    if found is None:
+        raise ProtocolError("the agent left out a text")
+    return found
+
+
+def truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ProtocolError("the agent gave what is neither true nor false")
+    return value
+
+
 def _words(value: Any) -> Tuple[str, ...]:
-    return tuple(str(word) for word in value or ())
-
-
-def _text(value: Any) -> Optional[str]:
-    return value if isinstance(value, str) else None
+    return tuple(word(one) for one in value or ())
 
 
 def parse(what: Callable[..., T], *args: Any) -> T:
@@ -96,24 +112,25 @@ def snapshot(totals: Mapping[str, Any], power: Optional[Mapping[str, Any]], inte
     watts: Dict[str, Optional[float]] = {}
     total_watts = None
     if power:
-        watts = {ch["name"]: number(ch["watts"]) for ch in power["channels"]}
+        watts = {word(ch["name"]): number(ch["watts"]) for ch in power["channels"]}
         total_watts = number((power.get("total") or {}).get("watts"))
     readings = {}
     for a in totals["accounts"]:
-        key = AccountKey(a["device"], a["component"], a["provenance"])
-        role = a["role"]
-        account = Account(key, a["source"], a["boundary"], a["channel"], role, role == "total", a["held"])
+        key = AccountKey(word(a["device"]), word(a["component"]), word(a["provenance"]))
+        role, held, channel = word(a["role"]), truth(a["held"]), word_or_none(a["channel"])
+        account = Account(key, word(a["source"]), word(a["boundary"]), channel, role, role == "total", held)
         readings[key] = Reading(
-            account, micro(a["joules"]), None if a["held"] else watts.get(a["channel"]),
-            number(a["uncertainty_joules"]), a["status"], (), number(a["age_seconds"]),
+            account, micro(a["joules"]), None if held or channel is None else watts.get(channel),
+            number(a["uncertainty_joules"]), word_or_none(a["status"]), (), number(a["age_seconds"]),
             needed(a["gap_seconds"]), whole(a["resets"]), needed(a["recovered_joules"]),
             number(a["since_unix_seconds"]))
     total = totals["total"] or {}
     age = number(totals["age_seconds"])
     return Snapshot("agent", whole(totals["boot_ns"]), needed(totals["unix_seconds"]), readings, age,
-                    totals["access"], interval, micro(total.get("joules")),
+                    word(totals["access"]), interval, micro(total.get("joules")),
                     number(total.get("estimated_joules")), number(total.get("uncertainty_joules")),
-                    total_watts, total.get("provenance"), total.get("boundary"),
+                    total_watts, word_or_none(total.get("provenance")),
+                    word_or_none(total.get("boundary")),
                     age is not None and max_age is not None and age > max_age)
 
 
@@ -123,10 +140,11 @@ def measurement(doc: Mapping[str, Any], **common: Any) -> Measurement:
     for ch in doc["channels"]:
         joules, held = micro(ch["joules"]), micro(ch["estimated_joules"]) or 0
         entries.append(Entry(
-            ch["device"], ch["component"], ch["provenance"], ch["source"], ch["boundary"], ch["name"],
-            ch["role"], ch["role"] == "total", (held or None) if joules is None else joules + held, held,
-            number(ch["uncertainty_joules"]), number(ch["mean_watts"]), ch["method"], whole(ch["samples"]),
-            needed(ch["gap_seconds"]), _words(ch["flags"]),
+            word(ch["device"]), word(ch["component"]), word_or_none(ch["provenance"]), word(ch["source"]),
+            word(ch["boundary"]), word(ch["name"]), word(ch["role"]), ch["role"] == "total",
+            (held or None) if joules is None else joules + held, held,
+            number(ch["uncertainty_joules"]), number(ch["mean_watts"]), word_or_none(ch["method"]),
+            whole(ch["samples"]), needed(ch["gap_seconds"]), _words(ch["flags"]),
             number((ch.get("uncertainty") or {}).get("accuracy_joules"))))
     total = doc["total"] or {}
     flags = _words(doc["flags"])
@@ -143,7 +161,8 @@ def measurement(doc: Mapping[str, Any], **common: Any) -> Measurement:
         end_unix_seconds=needed(doc["end_unix_seconds"]), begin_ns=whole(doc["begin_boot_ns"]),
         end_ns=whole(doc["end_boot_ns"]), microjoules=micro(total.get("joules")),
         estimated_microjoules=micro(total.get("estimated_joules")) or 0,
-        uncertainty_joules=number(total.get("uncertainty_joules")), provenance=total.get("provenance"),
+        uncertainty_joules=number(total.get("uncertainty_joules")),
+        provenance=word_or_none(total.get("provenance")),
         watts=number(total.get("mean_watts")), max_watts=number(total.get("max_watts")),
         entries=tuple(entries), flags=flags, partial=reason is not None, reason=reason, **common)
 
@@ -350,6 +369,8 @@ class AgentSource(Source):
             yield from sse(answer)
         except (OSError, http.client.HTTPException) as error:
             raise client.lost(error) from error
+        except (ValueError, OverflowError) as error:  # of http.client
+            raise ProtocolError(f"what answers at {client.where} does not speak HTTP ({error})") from error
         finally:
             connection.close()
 
@@ -361,12 +382,12 @@ class AgentSource(Source):
 
 
 def _facts(doc: Mapping[str, Any]) -> Dict[str, SensorFacts]:
-    return {ch["name"]: SensorFacts(
+    return {word(ch["name"]): SensorFacts(
         relative=needed(ch["accuracy"]["relative"]), watts=needed(ch["accuracy"]["watts"]),
         resolution_joules=number(ch.get("resolution_joules")) or 0.0,
         update_seconds=number(ch["update_seconds"]) or 0.0,
         method="counter" if ch["quantity"] == "energy" else "integrated_power",
-        citation=_text(ch["accuracy"].get("citation"))) for ch in doc["channels"]}
+        citation=word_or_none(ch["accuracy"].get("citation"))) for ch in doc["channels"]}
 
 
 def sse(answer: Any) -> Iterator[Event]:
@@ -402,6 +423,7 @@ def _event(text: str) -> Event:
     return Event(whole(doc["seq"]), whole(doc["boot_ns"]), needed(doc["unix_seconds"]),
                  number(doc["total_joules"]),
                  number(doc["total_watts"]),
-                 tuple(EventChannel(ch["name"], number(ch["joules"]), number(ch["watts"]), ch["status"],
-                                    number(ch["age_seconds"])) for ch in doc["channels"] or ()),
+                 tuple(EventChannel(word(ch["name"]), number(ch["joules"]), number(ch["watts"]),
+                                    word_or_none(ch["status"]), number(ch["age_seconds"]))
+                       for ch in doc["channels"] or ()),
                  whole(doc["dropped"]))

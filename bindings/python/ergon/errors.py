@@ -21,6 +21,11 @@ class AccessDenied(ErgonError):
     """The agent, the page or the sensors are not for this user."""
 
 
+class InvalidSetting(ErgonError, ValueError):
+    """An argument or a variable of the environment that cannot be meant: an address that is none, a token
+    that no header can hold."""
+
+
 class WindowClosed(ErgonError):
     """The window has been ended or cancelled before."""
 

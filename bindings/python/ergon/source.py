@@ -8,7 +8,7 @@ import time
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Union
 
 from . import sync as _sync
-from .errors import ErgonError, Unavailable, WindowClosed
+from .errors import ErgonError, InvalidSetting, Unavailable, WindowClosed
 from .model import Account, Event, EventChannel, Measurement, Number, Snapshot
 
 UNITS_MAX = 64  #: kinds of units in one window
@@ -235,7 +235,7 @@ def connect(socket: Where = None, page: Where = None, library: Where = None, url
     """
     backend = backend or os.environ.get("ERGON_BACKEND") or "auto"
     if backend not in BACKENDS:
-        raise ValueError(f"no backend {backend!r}: one of {', '.join(BACKENDS)}")
+        raise InvalidSetting(f"no backend {backend!r}: one of {', '.join(BACKENDS)}")
     if backend == "null":
         return NullSource()
     if url is None and socket is None and not page and not library and backend in ("auto", "agent"):

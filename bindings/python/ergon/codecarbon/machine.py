@@ -29,7 +29,7 @@ def memory() -> Dict[str, float]:
     for line in _lines("/proc/meminfo"):
         name, _, rest = line.partition(":")
         words = rest.split()
-        if words and words[0].isdigit():
+        if words and words[0].isascii() and words[0].isdigit():
             kib[name] = int(words[0])
     if "MemTotal" not in kib:
         return {}
