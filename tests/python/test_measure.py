@@ -391,6 +391,14 @@ def test_a_tracker_is_stopped_by_a_handler_of_a_signal():
         assert int(told) >= 4 and "'interrupted', 'tracker'" in names, r
 
 
+def test_a_tracker_that_runs_for_months():
+    tracker = ergon.Tracker(source=ergon.NullSource(), sync=False)
+    for i in range(5000):
+        tracker.start_task(f"t{i}")
+        tracker.stop_task(f"t{i}")
+    assert len(tracker.tasks) == 4096 and tracker.tasks[-1].name == "t4999"
+
+
 def test_tasks_without_a_tracker_running():
     with Here():
         tracker = ergon.Tracker()
