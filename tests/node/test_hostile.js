@@ -72,6 +72,27 @@ await run({
     await end();
   },
 
+  async 'a kept connection that is closed as it is used again: asked once more, and only once'() {
+    let answered = 0;
+    let broken = 0;
+    const seen = new Set();
+    const { client, end } = await facing(http.createServer((req, res) => {
+      if (seen.has(req.socket)) {
+        broken++;
+        req.socket.destroy();
+        return;
+      }
+      seen.add(req.socket);
+      answered++;
+      json(res, { schema: 'ergon.power/1', total: null, channels: [] });
+    }));
+    for (let i = 1; i <= 4; i++) {
+      assert.equal((await client.power()).schema, 'ergon.power/1');
+      assert.deepEqual([answered, broken], [i, i - 1]);
+    }
+    await end();
+  },
+
   async 'what is no HTTP, or breaks off'() {
     for (const [text, code] of [['hello\r\n\r\n', 'bad_answer'], ['HTTP/9.9 x y\r\n\r\n', 'bad_answer'],
       [`HTTP/1.1 200 OK\r\nX: ${'y'.repeat(100000)}\r\n\r\n`, 'bad_answer'],

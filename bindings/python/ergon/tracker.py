@@ -18,6 +18,7 @@ from .model import Measurement, Number
 from .source import Source, Window
 
 TASKS_MAX = 4096  #: open at once
+KEPT_MAX = 4096  #: tasks that have ended, remembered; a log has them all
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Tracker:
         self.name = name
         self.interval = float(interval)
         self.measurement: Optional[Measurement] = None
-        self.tasks: List[Measurement] = []  #: that have ended
+        self.tasks: List[Measurement] = []  #: that have ended, the newest KEPT_MAX
         self._source = source
         self._on_sample = on_sample
         self._log = as_log(log)
@@ -124,6 +125,8 @@ class Tracker:
             raise ErgonError(f"no task {name!r} runs")
         measurement = window.end(units)
         self.tasks.append(measurement)
+        if len(self.tasks) > KEPT_MAX:
+            del self.tasks[:-KEPT_MAX]
         write_log(self._log, measurement)
         return measurement
 
