@@ -240,6 +240,7 @@ void eg_agent_zeusd_close(struct agent *a)
 
 	if (!z)
 		return;
+	z->stopping = true;
 	stop_thread(z);
 	answer(z, true);
 	eg_zeusd_streams_close(z);

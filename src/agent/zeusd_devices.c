@@ -164,7 +164,7 @@ void eg_zeusd_devices_forget(struct eg_zeusd_devices *d)
 
 /* ---- figures ---- */
 
-/* A counter that was reset goes on in its account. */
+/* A counter that was reset goes on in its account. The meter calls a driver that hangs an error. */
 static bool is_read(const struct eg_view_channel *vc)
 {
 	return vc->status == EG_STATUS_OK || vc->status == EG_STATUS_RESET;

@@ -34,6 +34,7 @@ struct eg_zeusd_stream; /* zeusd_stream.c */
 struct eg_zeusd {
 	struct agent *agent;
 	struct eg_http *http;
+	bool stopping;
 	struct eg_zeusd_devices devices;
 	struct eg_zeusd_thread *thread; /* NULL: the meter never waits */
 	struct eg_zeusd_wait *waits;
@@ -56,7 +57,7 @@ struct eg_zeusd_call {
 int eg_zeusd_devices_find(struct eg_zeusd_devices *d, const struct eg_view *v,
 			  bool estimates) EG_MUST_CHECK;
 void eg_zeusd_devices_forget(struct eg_zeusd_devices *d);
-/* The account's total; false: nothing was read lately, or ever. */
+/* The account's total; false: it cannot be read now, or never was. */
 bool eg_zeusd_uj(const struct eg_view *v, size_t channel, bool estimates, uint64_t *ret_uj);
 bool eg_zeusd_mw(const struct eg_view *v, size_t channel, uint64_t *ret_mw);
 /* What the device tells beside energy; NULL: it does not. */

@@ -184,6 +184,8 @@ static void fail_reading(struct eg_zeusd_call *c, const struct eg_zeusd_device *
 {
 	const struct eg_view_channel *vc = &c->v->channel[d->channel];
 
+	if (vc->status == EG_STATUS_OK && d->dram >= 0) /* then it is its memory */
+		vc = &c->v->channel[d->dram];
 	eg_zeusd_fail(c->req, 503, "`ergon doctor` says why a sensor cannot be read",
 		      "%s %u has no reading now (%s: %s)", kind_name[c->kind], d->id, vc->name,
 		      eg_status_word(vc->status));
@@ -608,10 +610,10 @@ void eg_zeusd_handle(void *arg, struct eg_http_request *req)
 {
 	struct eg_zeusd *z = arg;
 
-	if (z->agent->api)
-		handle(z, req, true);
-	else
+	if (z->stopping)
 		eg_zeusd_fail(req, 503, "try again later", "the agent is stopping");
+	else
+		handle(z, req, true);
 }
 
 void eg_zeusd_resume(struct eg_zeusd *z, struct eg_http_request *req, bool fresh)

@@ -10,7 +10,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "..", "pycompat"))
 from rig_compat import Skip, environment, peers  # noqa: E402
-from rig_zeusd import CPUS, FAKE_NVML, Machine, Place, gpu, near, run_tests, tokens, tokens_only, until  # noqa: E402
+from rig_zeusd import (CPUS, FAKE_NVML, Machine, Place, gpu, near, run_tests, tokens,  # noqa: E402
+                       tokens_only, until)
 
 CLIENT = """
 import contextlib, json, os, sys
@@ -91,12 +92,10 @@ def test_a_window_over_the_socket_is_the_truth():
             end = m.sim.time.now()
             got = zeus.do('m = monitor.end_window("w"); answer = [m.cpu_energy, m.dram_energy]')
             true = m.sim.truth(begin, end)
-            for figures, i, name in (
-    (0, "0", "intel-rapl:0"), (0, "1", "intel-rapl:1"), (1, "0", "intel-rapl:0:0")):
-                joules = got[figures][i]
-                print(
-                    f"# {seconds} s, {name}: Zeus by the agent {joules:.4f} J, truth {true['rapl ' + name]:.4f} J")
-                near(joules, true["rapl " + name], 0.005, name)
+            for joules, name in ((got[0]["0"], "rapl intel-rapl:0"), (got[0]["1"], "rapl intel-rapl:1"),
+                                 (got[1]["0"], "rapl intel-rapl:0:0")):
+                print(f"# {seconds} s, {name}: Zeus by the agent {joules:.4f} J, truth {true[name]:.4f} J")
+                near(joules, true[name], 0.005, name)
             assert set(got[1]) == {"0"}
 
 
@@ -107,12 +106,8 @@ def test_each_call_over_tcp_with_a_token():
         m = Machine(place, config=tokens_only(place),
                     gpus=[gpu(0, "300W"), gpu(1, "200W")])
         m.sleep(3)
-        until(
-    "what the cards tell",
-    lambda: m.ask(
-        "/gpu/get_power_limit",
-        tcp=True,
-         token=token).status == 200)
+        until("what the cards tell",
+              lambda: m.ask("/gpu/get_power_limit", tcp=True, token=token).status == 200)
         zeus = Zeus(place, m, ZEUSD_HOST_PORT=m.host_port, ZEUSD_TOKEN=token)
         known = zeus.do("""
 from zeus.utils.zeusd import ZeusdClient, ZeusdConfig, require_capabilities
@@ -121,8 +116,8 @@ require_capabilities(c, read_gpu=True, read_cpu=True, gpu_ids=[0, 1], cpu_ids=[0
 answer = [c.gpu_ids, [g.name for g in c.gpus], c.cpu_ids, c.dram_available, c.auth_required, c.auth_error,
           sorted(c.granted_scopes), c.can_read_gpu, c.can_read_cpu, c.can_control_gpu]
 """)
-        assert known == [[0, 1], ["NVIDIA H200"] * 2, [0, 1], [True, False],
-            True, None, ["cpu-read", "gpu-read"], True, True, False], known
+        assert known == [[0, 1], ["NVIDIA H200"] * 2, [0, 1], [True, False], True, None,
+                         ["cpu-read", "gpu-read"], True, True, False], known
         read = "answer = [c.get_gpu_energy([0, 1]), {k: [v.cpu_energy_uj, v.dram_energy_uj] for k, v in " \
                "c.get_cpu_energy().items()}, c.get_time()]"
         begin = m.sim.time.now()
@@ -159,8 +154,8 @@ for f in (lambda: c.set_power_limit([0], 100000), lambda: c.set_persistence_mode
 try: c.get_gpu_energy([7]); answer.append("done")
 except ZeusdError as e: answer.append(str(e))
 """)
-        assert all("Ergon only reads" in t for t in refused[:6]
-                   ) and "GPU 7 not found" in refused[6], refused
+        assert all("Ergon only reads" in t for t in refused[:6]), refused
+        assert "GPU 7 not found" in refused[6], refused
         wrong = zeus.do("""
 answer = []
 a = ZeusdClient(ZeusdConfig(host_port=c.endpoint))
@@ -215,8 +210,8 @@ def test_gpus_beside_nvml():
             assert kinds == ["ZeusdRAPLCPU"] * 2 and gpus == ([0] if claim else []), (kinds, cpus, gpus)
             zeus.do('monitor.begin_window("w", sync_execution=False)')
             m.sleep(10)
-            got = zeus.do(
-                'm = monitor.end_window("w", sync_execution=False); answer = [m.gpu_energy, m.cpu_energy]')
+            got = zeus.do('m = monitor.end_window("w", sync_execution=False)\n'
+                          'answer = [m.gpu_energy, m.cpu_energy]')
             near(got[1]["1"], 800.0, 0.005, "CPU 1")
             if claim:
                 near(got[0]["0"], 3000.0, 0.005, "GPU 0")
