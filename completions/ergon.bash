@@ -9,7 +9,7 @@ _ergon()
 		return
 	fi
 	case $prev in
-	--report|--output|-o|--config|--textfile|--socket|--scenario|--clock)
+	--report|--output|-o|--config|--textfile|--zeusd-socket|--socket|--scenario|--clock)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return ;;
 	--root|--state|--dir)
@@ -44,9 +44,9 @@ _ergon()
 	validate)
 		mapfile -t COMPREPLY < <(compgen -W '-d --duration -i --interval --json --root --select --allow-estimates --set -h --help -V --version' -- "$cur") ;;
 	agent)
-		mapfile -t COMPREPLY < <(compgen -W '--config --interval --state --select --allow-estimates --listen --textfile --grpc --socket --set --root -h --help -V --version' -- "$cur") ;;
+		mapfile -t COMPREPLY < <(compgen -W '--config --interval --state --select --allow-estimates --listen --textfile --grpc --zeusd --zeusd-socket --socket --set --root -h --help -V --version' -- "$cur") ;;
 	config)
-		mapfile -t COMPREPLY < <(compgen -W '--json --force --config --interval --state --select --allow-estimates --listen --textfile --grpc --socket --set -h --help -V --version init print validate path' -- "$cur") ;;
+		mapfile -t COMPREPLY < <(compgen -W '--json --force --config --interval --state --select --allow-estimates --listen --textfile --grpc --zeusd --zeusd-socket --socket --set -h --help -V --version init print validate path' -- "$cur") ;;
 	ledger)
 		mapfile -t COMPREPLY < <(compgen -W '--state --json --csv -h --help -V --version show verify compact export' -- "$cur") ;;
 	sim)

@@ -14,7 +14,8 @@
  * first tick after its end is there: the answer goes out at once, and a last line with the joules
  * follows in the same body (chunked).
  *
- * The agent away: requests are served all the same, no figure is made up, and one warning is written.
+ * The agent away: requests are served all the same, no figure is made up, and one warning is written. A
+ * request of which some time was not measured is told its joules as "at least".
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -37,7 +38,9 @@
 
 struct request {
 	bool used, done, settled, left; /* left: nobody waits for its joules */
-	uint64_t begin_ns, end_ns;	/* CLOCK_BOOTTIME, as the stamps of the page */
+	bool partial;		   /* some of its time is in no tick, or in one that knows part */
+	uint64_t begin_ns, end_ns; /* CLOCK_BOOTTIME, as the stamps of the page */
+	uint64_t shared_ns;	   /* its time until then has been shared out */
 	double uj;
 };
 
@@ -126,7 +129,12 @@ static void share(const struct ergon_page_used *used)
 	for (size_t i = 0; i < IN_FLIGHT_MAX; i++) {
 		struct request *q = &server.request[i];
 
-		if (!q->used || !q->done || q->end_ns > used->end_ns)
+		if (!q->used || q->begin_ns >= used->end_ns || (q->done && q->settled))
+			continue;
+		/* Before the first tick, or between the last one of an agent and the first of the next. */
+		q->partial |= used->partial || q->shared_ns < used->begin_ns;
+		q->shared_ns = used->end_ns;
+		if (!q->done || q->end_ns > used->end_ns)
 			continue;
 		q->settled = true;
 		if (q->left)
@@ -203,8 +211,10 @@ static void *follow_page(void *arg)
 static struct request *request_begin(void)
 {
 	struct request *q = NULL;
+	uint64_t now;
 
 	pthread_mutex_lock(&server.lock);
+	now = now_ns();
 	for (size_t i = 0; i < IN_FLIGHT_MAX && (!q || q->used); i++) {
 		struct request *r = &server.request[i];
 
@@ -213,7 +223,7 @@ static struct request *request_begin(void)
 			q = r;
 	}
 	if (q)
-		*q = (struct request){.used = true, .begin_ns = now_ns()};
+		*q = (struct request){.used = true, .begin_ns = now, .shared_ns = now};
 	server.requests++;
 	pthread_mutex_unlock(&server.lock);
 	return q;
@@ -228,7 +238,7 @@ static void request_end(struct request *q)
 }
 
 /* Waits for the first tick after its end. -ENODATA: the agent is away, its joules are not known. */
-static int request_joules(struct request *q, double *ret_uj)
+static int request_joules(struct request *q, double *ret_uj, bool *ret_partial)
 {
 	struct timespec until;
 	int r = 0;
@@ -241,6 +251,7 @@ static int request_joules(struct request *q, double *ret_uj)
 	r = q->settled ? 0 : -ENODATA;
 	if (r == 0) {
 		*ret_uj = q->uj;
+		*ret_partial = q->partial;
 		q->used = false;
 	}
 	q->left = true; /* a later tick still shares its time out */
@@ -304,6 +315,7 @@ static void send_totals(int fd)
 static void serve_work(int fd, unsigned ms)
 {
 	struct request *q = request_begin();
+	bool partial;
 	double uj;
 
 	sleep_ns(ms * (NS / 1000)); /* the work */
@@ -311,8 +323,9 @@ static void serve_work(int fd, unsigned ms)
 		request_end(q);
 	send_head(fd, "200 OK");
 	send_chunk(fd, "done in %u ms\n", ms);
-	if (q && request_joules(q, &uj) == 0)
-		send_chunk(fd, "%.6f J, its share of the machine by time in flight\n", uj / 1e6);
+	if (q && request_joules(q, &uj, &partial) == 0)
+		send_chunk(fd, "%.6f J%s, its share of the machine by time in flight\n", uj / 1e6,
+			   partial ? " at least" : "");
 	else
 		send_chunk(fd, "energy unknown\n");
 	send_chunk(fd, "%s", "");

@@ -50,8 +50,10 @@ is_ours() {
 }
 fail() {
 	if [ -f "$log" ]; then
-		# Of ninja's output only what failed; of meson's, which is short, all.
+		# Of ninja's output only what failed, and why where that was meson under it; of meson's own,
+		# which is short, all.
 		if grep -q '^FAILED: ' "$log"; then
+			grep '^[^ ]*meson[^ ]*: ERROR: ' "$log" >&2 || :
 			sed -n '/^FAILED: /,$p' "$log" >&2
 		else
 			cat "$log" >&2

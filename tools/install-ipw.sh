@@ -31,6 +31,10 @@ if [ ! -x "$program" ]; then
 	echo "make install-ipw: $program was not built; sh tools/deps grpc installs what it needs" >&2
 	exit 1
 fi
+if [ ! -d "$2" ]; then
+	echo "make install-ipw: there is no folder $2" >&2
+	exit 1
+fi
 dir=$2/telemetry/bin/$system-$machine
 mkdir -p "$dir"
 # A copy that runs now goes on with its own file.

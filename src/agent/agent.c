@@ -378,9 +378,16 @@ static int open_grpc(struct agent *a, struct eg_strbuf *why)
 	return eg_agent_grpc_open(a, why) < 0 ? FAILURE : 0;
 }
 
+static int open_zeusd(struct agent *a, struct eg_strbuf *why)
+{
+	make_parent(a->places.zeusd);
+	return eg_agent_zeusd_open(a, why) < 0 ? FAILURE : 0;
+}
+
 static int drop_rights(struct agent *a, struct eg_strbuf *why)
 {
-	const char *const files[] = {a->places.socket, a->places.page, a->cfg->http.textfile};
+	const char *const files[] = {a->places.socket, a->places.page, a->cfg->http.textfile,
+				     a->places.zeusd};
 	const char *own[3] = {NULL}, *also[EG_ARRAY_SIZE(files) + 1] = {NULL};
 	const gid_t groups[] = {a->socket_gid, group_of(a->cfg->page.group)};
 	char dir[EG_ARRAY_SIZE(files)][DIR_MAX];
@@ -480,6 +487,7 @@ static int make_waiting(struct agent *a)
 		a->fds[a->n_fds++] = eg_api_fd(a->api);
 	if (eg_agent_grpc_fd(a) >= 0)
 		a->fds[a->n_fds++] = eg_agent_grpc_fd(a);
+	a->n_fds += eg_agent_zeusd_fds(a, a->fds + a->n_fds);
 	if (!a->steered)
 		return 0;
 	a->wait_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -526,7 +534,8 @@ static int open_all(struct agent *a)
 		step run;
 	} steps[] = {{"config", open_config}, {"agent", open_env},    {"ledger", open_store},
 		     {"sensors", open_meter}, {"ledger", open_views}, {"http", open_http},
-		     {"grpc", open_grpc},     {"agent", drop_rights}, {"agent", first_sample}};
+		     {"grpc", open_grpc},     {"zeusd", open_zeusd},  {"agent", drop_rights},
+		     {"agent", first_sample}};
 	struct eg_strbuf why = EG_STRBUF_INIT(WHY_MAX);
 	int status = 0;
 
@@ -558,6 +567,7 @@ static void say_where(const struct agent *a)
 	if (a->places.socket[0])
 		eg_log(EG_LOG_INFO, "http", "socket %s", a->places.socket);
 	eg_agent_grpc_say(a);
+	eg_agent_zeusd_say(a);
 	if (a->page)
 		eg_log(EG_LOG_INFO, "page", "energy page %s", a->places.page);
 	if (a->store)
@@ -585,6 +595,8 @@ static void reload(struct agent *a)
 		r = eg_http_reload(a->http, &http, &why);
 		if (r == 0)
 			r = eg_agent_grpc_reload(a, &why);
+		if (r == 0)
+			r = eg_agent_zeusd_reload(a, &why);
 		if (r < 0)
 			a->cfg = old_cfg;
 	}
@@ -678,6 +690,7 @@ static void wait_for_more(struct agent *a)
 	struct timespec ts;
 
 	a->facts.wakeups++;
+	serve = EG_MIN(serve, eg_agent_zeusd_timeout_ns(a));
 	if (a->steered && serve) {
 		int r = eg_file_clock_sleep(a->steered, due, a->wait_fd);
 
@@ -703,6 +716,7 @@ static void loop(struct agent *a)
 		take_signal(a);
 		eg_http_run(a->http);
 		eg_api_run(a->api);
+		eg_agent_zeusd_run(a);
 		if (a->coarse_is_new)
 			eg_agent_tell_api(a);
 		if (!a->stop)
@@ -734,7 +748,7 @@ static void stop_in_order(struct agent *a)
 }
 
 /* Lets the last answers out; a client that does not take them keeps nobody. */
-static void say_goodbye(struct agent *a)
+void eg_agent_goodbye(struct eg_http *http)
 {
 	struct eg_http_stats stats = {.clients = 1};
 
@@ -742,10 +756,10 @@ static void say_goodbye(struct agent *a)
 		struct timespec nap = {.tv_nsec = 5 * 1000 * 1000};
 		struct pollfd p[2];
 		int fds[2];
-		size_t n = eg_http_fds(a->http, fds);
+		size_t n = eg_http_fds(http, fds);
 
-		eg_http_run(a->http);
-		eg_http_get_stats(a->http, &stats);
+		eg_http_run(http);
+		eg_http_get_stats(http, &stats);
 		for (size_t k = 0; k < n; k++)
 			p[k] = (struct pollfd){.fd = fds[k], .events = POLLIN};
 		(void)ppoll(p, n, &nap, NULL);
@@ -759,10 +773,11 @@ static void close_all(struct agent *a)
 	eg_textfile_free(a->textfile);
 	eg_page_close(a->page);
 	eg_agent_grpc_close(a);
+	eg_agent_zeusd_close(a);
 	a->api = eg_api_free(
 		a->api); /* answers what waits; eg_agent_handle() refuses what comes now */
 	if (a->http && a->have_view)
-		say_goodbye(a);
+		eg_agent_goodbye(a->http);
 	a->http = eg_http_close(a->http);
 	eg_metrics_free(a->metrics);
 	eg_watch_free(a->watch);

@@ -68,6 +68,13 @@ struct eg_config {
 		bool cpu_as_primary;
 	} grpc;
 	struct {
+		const char *listen; /* flag --zeusd; "off" */
+		const char *socket; /* flag --zeusd-socket; "" or "off": none */
+		unsigned mode;	    /* octal text "0666" */
+		const char *token_file;
+		bool claim_control; /* default false */
+	} zeusd;
+	struct {
 		const char *path;  /* flag --socket; "" decided; "off": none */
 		unsigned mode;	   /* octal text "0666" */
 		const char *group; /* "ergon": used where that group exists */
@@ -137,8 +144,8 @@ void eg_config_needs_restart(const struct eg_config *old, const struct eg_config
  */
 #define EG_PLACE_MAX 1024
 struct eg_places {
-	char state[EG_PLACE_MAX], run_dir[EG_PLACE_MAX], socket[EG_PLACE_MAX],
-		page[EG_PLACE_MAX]; /* "" none */
+	char state[EG_PLACE_MAX], run_dir[EG_PLACE_MAX], socket[EG_PLACE_MAX], page[EG_PLACE_MAX],
+		zeusd[EG_PLACE_MAX]; /* "" none */
 };
 int eg_config_places(const struct eg_config *c, const char *const *env, bool is_root,
 		     struct eg_places *ret, struct eg_strbuf *why) EG_MUST_CHECK;

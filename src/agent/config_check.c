@@ -211,6 +211,28 @@ static void check_grpc(struct eg_config_loader *l)
 			       c->grpc.listen);
 }
 
+static void check_zeusd(struct eg_config_loader *l)
+{
+	const struct eg_config *c = &l->c->cfg;
+	bool off = !c->zeusd.listen[0] || strcmp(c->zeusd.listen, "off") == 0;
+	bool outside = !off && !is_loopback(c->zeusd.listen);
+
+	if (outside && c->zeusd.token_file[0])
+		eg_config_warn(l, ORIGIN(zeusd, listen),
+			       "tokens for %s travel unencrypted; clients of zeusd speak no TLS",
+			       c->zeusd.listen);
+	if (outside && !c->zeusd.token_file[0] && c->access.anonymous != EG_ACCESS_NONE)
+		eg_config_warn(l, ORIGIN(zeusd, listen),
+			       "whoever reaches %s sees what this machine does by its energy; set "
+			       "zeusd.token_file and access.anonymous = \"none\"",
+			       c->zeusd.listen);
+	if (!off && !c->zeusd.token_file[0] && c->access.anonymous == EG_ACCESS_NONE)
+		eg_config_warn(l, ORIGIN(access, anonymous),
+			       "nobody can read from %s: access.anonymous is none, and there is no "
+			       "zeusd.token_file",
+			       c->zeusd.listen);
+}
+
 void eg_config_check(struct eg_config_loader *l)
 {
 	const struct eg_config *c = &l->c->cfg;
@@ -218,6 +240,7 @@ void eg_config_check(struct eg_config_loader *l)
 
 	check_http(l);
 	check_grpc(l);
+	check_zeusd(l);
 	if (strcmp(c->energy.backend, "auto") != 0 &&
 	    eg_select_parse(c->energy.backend, &select) < 0)
 		eg_config_mistake(l, ORIGIN(energy, backend),

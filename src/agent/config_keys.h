@@ -38,20 +38,22 @@ enum {
 };
 
 /* S(section, help) */
-#define EG_CONFIG_SECTIONS(S)                                                              \
-	S(agent, "The agent itself.")                                                      \
-	S(energy, "What is measured and kept, and what it costs.")                         \
-	S(http, "The HTTP server on TCP: metrics, health and API.")                        \
-	S(grpc, "The gRPC server: energy.EnergyMonitor for harnesses, ergon.v1.Energy. "   \
-		"[access] decides who may see what.")                                      \
-	S(socket, "The same API for local programs, on a Unix socket.")                    \
-	S(page, "The energy page: totals that local programs read from memory.")           \
-	S(access, "Who may see what: none, coarse (values at most as fresh as "            \
-		  "coarse_interval) or full. Fine-grained energy counters are a side "     \
-		  "channel (CVE-2020-8694).")                                              \
-	S(compat, "Metric families of other programs, beside Ergon's own. They hold what " \
-		  "was measured only.")                                                    \
-	S(drivers, "Options of drivers, each in a section [drivers.NAME]. `ergon help "    \
+#define EG_CONFIG_SECTIONS(S)                                                                 \
+	S(agent, "The agent itself.")                                                         \
+	S(energy, "What is measured and kept, and what it costs.")                            \
+	S(http, "The HTTP server on TCP: metrics, health and API.")                           \
+	S(grpc, "The gRPC server: energy.EnergyMonitor for harnesses, ergon.v1.Energy. "      \
+		"[access] decides who may see what.")                                         \
+	S(zeusd, "The read-only API of zeusd, the daemon of Zeus: its clients find it by "    \
+		 "ZEUSD_SOCK_PATH or ZEUSD_HOST_PORT. [access] decides how finely they see.") \
+	S(socket, "The same API for local programs, on a Unix socket.")                       \
+	S(page, "The energy page: totals that local programs read from memory.")              \
+	S(access, "Who may see what: none, coarse (values at most as fresh as "               \
+		  "coarse_interval) or full. Fine-grained energy counters are a side "        \
+		  "channel (CVE-2020-8694).")                                                 \
+	S(compat, "Metric families of other programs, beside Ergon's own. They hold what "    \
+		  "was measured only.")                                                       \
+	S(drivers, "Options of drivers, each in a section [drivers.NAME]. `ergon help "       \
 		   "drivers` lists them.")
 
 /*
@@ -174,6 +176,22 @@ enum {
 	  "BOOL",                                                                                  \
 	  "On a machine without a GPU also put the CPU total into power_watts and "                \
 	  "energy_joules; default false.")                                                         \
+	F(zeusd, listen, ADDRESS, zeusd.listen, "off", "", "", EG_CONFIG_RESTART, "ADDR:PORT",     \
+	  "Address and port for clients of zeusd, which has 127.0.0.1:4938; off: none. Default "   \
+	  "off. They speak no TLS.",                                                               \
+	  "zeusd")                                                                                 \
+	F(zeusd, socket, FILE, zeusd.socket, "", "", "", EG_CONFIG_RESTART, "PATH",                \
+	  "Path of a Unix socket for clients of zeusd, which has /run/zeusd/zeusd.sock; off: "     \
+	  "none. Default: none.",                                                                  \
+	  "zeusd-socket")                                                                          \
+	K(zeusd, mode, OCTAL, zeusd.mode, "0666", "0000", "0777", EG_CONFIG_RESTART, "MODE",       \
+	  "Mode of that socket, an octal text of 0000 to 0777; default 0666.")                     \
+	K(zeusd, token_file, FILE, zeusd.token_file, "", "", "", 0, "FILE",                        \
+	  "Bearer tokens, one a line, of clients over TCP (ZEUSD_TOKEN).")                         \
+	K(zeusd, claim_control, BOOL, zeusd.claim_control, "false", "", "", 0, "BOOL",             \
+	  "List gpu-control among what /discover offers, without which Zeus 0.16 measures no "     \
+	  "NVIDIA GPU beside a zeusd; default false. Requests that would set anything are "        \
+	  "refused all the same.")                                                                 \
 	F(socket, path, FILE, socket.path, "", "", "", EG_CONFIG_RESTART, "PATH",                  \
 	  "Path of the Unix socket; off: none. Default: ergon.sock in agent.run_dir.", "socket")   \
 	K(socket, mode, OCTAL, socket.mode, "0666", "0000", "0777", EG_CONFIG_RESTART, "MODE",     \

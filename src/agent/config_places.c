@@ -83,6 +83,7 @@ static bool clash(const struct eg_places *p, const char *textfile, struct eg_str
 		const char *name, *path;
 	} file[] = {{"the socket", p->socket},
 		    {"the energy page", p->page},
+		    {"zeusd.socket", p->zeusd},
 		    {"http.textfile", textfile}};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(file); i++) {
@@ -98,6 +99,18 @@ static bool clash(const struct eg_places *p, const char *textfile, struct eg_str
 				return true;
 			}
 	}
+	return false;
+}
+
+/* A limit of the kernel: unix(7). */
+static bool fits_kernel(const char *path, const char *key, struct eg_strbuf *why)
+{
+	size_t max = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+
+	if (strlen(path) <= max)
+		return true;
+	eg_strbuf_printf(why, "the path of the socket, %s, has more than %zu bytes; set %s", path,
+			 max, key);
 	return false;
 }
 
@@ -127,18 +140,15 @@ int eg_config_places(const struct eg_config *c, const char *const *env, bool is_
 		fits = put(p.page, c->page.path, strlen(c->page.path), "") && fits;
 	else if (c->page.enabled && have_run)
 		fits = put(p.page, p.run_dir, strlen(p.run_dir), "/energy") && fits;
+	if (c->zeusd.socket[0] && strcmp(c->zeusd.socket, "off") != 0)
+		fits = put(p.zeusd, c->zeusd.socket, strlen(c->zeusd.socket), "") && fits;
 	if (!fits) {
-		eg_strbuf_puts(why, "the path of the socket or of the energy page is too long");
+		eg_strbuf_puts(why, "the path of a socket or of the energy page is too long");
 		return -ENAMETOOLONG;
 	}
-	/* A limit of the kernel: unix(7). */
-	if (strlen(p.socket) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
-		eg_strbuf_printf(why,
-				 "the path of the socket, %s, has more than %zu bytes; set "
-				 "socket.path (--socket PATH)",
-				 p.socket, sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+	if (!fits_kernel(p.socket, "socket.path (--socket PATH)", why) ||
+	    !fits_kernel(p.zeusd, "zeusd.socket (--zeusd-socket PATH)", why))
 		return -ENAMETOOLONG;
-	}
 	if (clash(&p, c->http.textfile, why))
 		return -EINVAL;
 	*ret = p;

@@ -14,6 +14,7 @@
 #define LOG	      "grpc"
 #define SETTLE_MAX_NS (5 * EG_NSEC_PER_MSEC) /* for workers to bring what this sample asked for */
 #define DETAILS_NS    (2 * EG_NSEC_PER_SEC)  /* for devices to tell their names, at the start */
+#define FIRST_READ_NS (10 * EG_NSEC_PER_SEC) /* and to be read for the first time */
 #define GOODBYE_NS    (100 * EG_NSEC_PER_MSEC)
 #define GOODBYE_TURNS 20
 
@@ -111,15 +112,18 @@ static void find_platform(struct agent *a)
 					  .gpus = a->cfg->grpc.gpus,
 					  .visible = visible_devices(a),
 					  .cpu_as_primary = a->cfg->grpc.cpu_as_primary};
+	uint64_t age_ns = eg_clock_real_ns() - g->opened_ns;
 
 	if (g->telemetry[EG_SERVICE_FINE] || !a->have_view ||
-	    (!eg_devices_number(a->devices) && eg_grpc_real_ns() < g->opened_ns + DETAILS_NS))
+	    (!eg_devices_number(a->devices) && age_ns < DETAILS_NS) ||
+	    (age_ns < FIRST_READ_NS && eg_meter_awaits_first(a->meter)))
 		return;
-	if (eg_telemetry_new(&cfg, a->fine, facts.attribute, facts.n,
+	eg_view_take(g->live, a->meter); /* the agent's own may be older than the first reading */
+	if (eg_telemetry_new(&cfg, g->live, facts.attribute, facts.n,
 			     &g->telemetry[EG_SERVICE_FINE]) < 0)
 		return;
 	cfg.say = quiet; /* what it notices, the other has said */
-	if (eg_telemetry_new(&cfg, a->fine, facts.attribute, facts.n,
+	if (eg_telemetry_new(&cfg, g->live, facts.attribute, facts.n,
 			     &g->telemetry[EG_SERVICE_COARSE]) < 0) {
 		g->telemetry[EG_SERVICE_FINE] = eg_telemetry_free(g->telemetry[EG_SERVICE_FINE]);
 		return;
@@ -293,7 +297,7 @@ int eg_agent_grpc_open(struct agent *a, struct eg_strbuf *why)
 		return -ENOMEM;
 	g->agent = a;
 	g->monitor_ns = UINT64_MAX;
-	g->opened_ns = eg_grpc_real_ns();
+	g->opened_ns = eg_clock_real_ns();
 	eg_memory_open(&g->memory, &a->env);
 	r = eg_view_new(a->meter, &g->live);
 	if (r == 0)

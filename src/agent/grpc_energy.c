@@ -10,6 +10,7 @@
 
 #include "agent/api_internal.h"
 #include "agent/grpc_internal.h"
+#include "codec/utf8.h"
 #include "ergon/v1/energy.pb-c.h" /* generated */
 
 #define INTERVAL_MS   1000 /* where the request names none */
@@ -362,6 +363,19 @@ static void drop_window(struct eg_agent_grpc *g, struct eg_energy_window *w)
 	free(w);
 }
 
+static void drop_expired(struct agent *a, uint64_t now_ns)
+{
+	struct eg_energy_window *next;
+
+	for (struct eg_energy_window *w = a->grpc->windows; w; w = next) {
+		next = w->next;
+		if (w->open && !w->call && w->expires_ns <= now_ns) {
+			(void)!eg_meter_cancel(a->meter, w->id);
+			drop_window(a->grpc, w);
+		}
+	}
+}
+
 static size_t windows_of(const struct eg_agent_grpc *g, const struct eg_grpc_peer *peer)
 {
 	size_t n = 0;
@@ -377,6 +391,7 @@ static void add_window(struct agent *a, struct eg_grpc_call *call, const char *n
 	const struct eg_grpc_peer *peer = eg_grpc_peer(call);
 	struct eg_energy_window *w;
 
+	drop_expired(a, eg_clock_ns(&a->env.clock));
 	if (windows_of(g, peer) >= a->cfg->access.max_windows) {
 		eg_grpc_finish(call, EG_GRPC_RESOURCE_EXHAUSTED,
 			       "you have as many windows open as one may; end one");
@@ -413,8 +428,9 @@ static void begin_window(void *arg, struct eg_grpc_call *call, const void *reque
 	m = (void *)unpack(call, &ergon__v1__begin_window_request__descriptor, request, len);
 	if (!m)
 		return;
-	if (strlen(m->name) >= EG_WINDOW_NAME_MAX)
-		eg_grpc_finish(call, EG_GRPC_INVALID_ARGUMENT, "a name has at most 127 bytes");
+	if (strlen(m->name) >= EG_WINDOW_NAME_MAX || !eg_utf8_is_valid(m->name))
+		eg_grpc_finish(call, EG_GRPC_INVALID_ARGUMENT,
+			       "a name has at most 127 bytes of UTF-8");
 	else
 		add_window(a, call, m->name, access != EG_ACCESS_FULL);
 	ergon__v1__begin_window_request__free_unpacked(m, NULL);
@@ -578,13 +594,10 @@ static void serve_windows(struct agent *a, const struct eg_view *v, bool coarse)
 
 	for (struct eg_energy_window *w = a->grpc->windows; w; w = next) {
 		next = w->next;
-		if (w->coarse == coarse && w->call) {
+		if (w->coarse == coarse && w->call)
 			serve_window(a, w, v->t_ns);
-		} else if (w->open && !w->call && w->expires_ns <= v->t_ns) {
-			(void)!eg_meter_cancel(a->meter, w->id);
-			drop_window(a->grpc, w);
-		}
 	}
+	drop_expired(a, v->t_ns);
 }
 
 static bool any_waits(const struct eg_agent_grpc *g, bool coarse)

@@ -4,7 +4,6 @@
 #define EG_AGENT_GRPC_INTERNAL_H
 
 #include <poll.h>
-#include <time.h>
 
 #include "agent/internal.h"
 #include "grpc/grpc.h"
@@ -44,14 +43,6 @@ struct eg_agent_grpc {
 	struct eg_energy_window *windows;
 	size_t n_windows;
 };
-
-static inline uint64_t eg_grpc_real_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * EG_NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
 
 enum eg_access eg_agent_grpc_access(const struct agent *a, const struct eg_grpc_peer *peer);
 

@@ -24,6 +24,7 @@ struct eg_watch;      /* watch.c: one log line for each change of state */
 struct eg_textfile;   /* textfile.c */
 struct eg_devices;    /* devices.c */
 struct eg_agent_grpc; /* grpc.c */
+struct eg_zeusd;      /* zeusd.c */
 
 struct agent {
 	const struct eg_agent_start *start;
@@ -62,6 +63,7 @@ struct agent {
 	struct eg_textfile *textfile;
 	struct eg_devices *devices;
 	struct eg_agent_grpc *grpc; /* NULL: off */
+	struct eg_zeusd *zeusd;	    /* NULL: off */
 	struct eg_stats *stats;	    /* of the machine, for the all-smi rows; NULL: not asked for */
 	gid_t socket_gid;
 	char host[256];
@@ -78,6 +80,8 @@ struct agent {
 
 /* tick.c */
 int eg_agent_first_sample(struct agent *a) EG_MUST_CHECK;
+/* Makes the meter's last sample safe, and then visible. */
+void eg_agent_publish(struct agent *a);
 /* Samples and makes the result safe and visible, in that order. */
 void eg_agent_tick(struct agent *a);
 /* When the coarse view is to be renewed for a request that waits for it; UINT64_MAX: none does. */
@@ -137,6 +141,21 @@ void eg_agent_grpc_run(struct agent *a);
 void eg_agent_grpc_coarse(struct agent *a);
 bool eg_agent_grpc_wants_coarse(const struct agent *a);
 void eg_agent_grpc_say(const struct agent *a);
+
+/* zeusd.c: the read-only API of zeusd in the loop. All but open take an agent without. */
+int eg_agent_zeusd_open(struct agent *a, struct eg_strbuf *why) EG_MUST_CHECK;
+int eg_agent_zeusd_reload(struct agent *a, struct eg_strbuf *why) EG_MUST_CHECK;
+void eg_agent_zeusd_close(struct agent *a);
+size_t eg_agent_zeusd_fds(const struct agent *a, int fds[3]); /* at most 3 */
+uint64_t eg_agent_zeusd_timeout_ns(const struct agent *a);
+void eg_agent_zeusd_run(struct agent *a);
+/* After each sample: power to those who stream it. */
+void eg_agent_zeusd_tick(struct agent *a);
+bool eg_agent_zeusd_wants_coarse(const struct agent *a);
+void eg_agent_zeusd_say(const struct agent *a);
+
+/* Lets the last answers of a server out; a client that does not take them keeps nobody. */
+void eg_agent_goodbye(struct eg_http *http);
 
 /* textfile.c: writes /metrics for node_exporter's collector, on a thread of its own. */
 int eg_textfile_new(const char *path, struct eg_textfile **ret) EG_MUST_CHECK;

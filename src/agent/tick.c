@@ -20,8 +20,7 @@ static void take_view(struct agent *a, struct eg_view *v)
 		v->account[k].shown &= a->kept[k];
 }
 
-/* Makes the meter's last sample safe, and then visible. */
-static void publish(struct agent *a)
+void eg_agent_publish(struct agent *a)
 {
 	size_t n;
 
@@ -60,7 +59,7 @@ int eg_agent_first_sample(struct agent *a)
 
 	if (r < 0)
 		return r;
-	publish(a);
+	eg_agent_publish(a);
 	return 0;
 }
 
@@ -91,7 +90,7 @@ static void sample(struct agent *a)
 {
 	/* A steered clock stands still until we sleep: it would run away from a slow driver. */
 	eg_meter_sample(a->meter, a->steered != NULL);
-	publish(a);
+	eg_agent_publish(a);
 }
 
 void eg_agent_tick(struct agent *a)
@@ -99,7 +98,9 @@ void eg_agent_tick(struct agent *a)
 	sample(a);
 	a->facts.ticks++;
 	/* Somebody waits for it; else it is renewed when it is asked for, and then is newest. */
-	if ((eg_api_wants_coarse(a->api) || eg_agent_grpc_wants_coarse(a)) && coarse_is_due(a))
+	if ((eg_api_wants_coarse(a->api) || eg_agent_grpc_wants_coarse(a) ||
+	     eg_agent_zeusd_wants_coarse(a)) &&
+	    coarse_is_due(a))
 		renew_coarse(a);
 	eg_watch_look(a->watch, a->fine, a->meter);
 	eg_watch_store(a->watch, a->store);
@@ -111,6 +112,7 @@ void eg_agent_tell_api(struct agent *a)
 	eg_api_tick(a->api, a->fine, a->coarse_is_new ? a->coarse : NULL);
 	if (a->coarse_is_new)
 		eg_agent_grpc_coarse(a);
+	eg_agent_zeusd_tick(a);
 	a->coarse_is_new = false;
 }
 

@@ -39,9 +39,14 @@ static uint64_t system_boot(void *ctx)
 	return read_clock(INTERVAL_CLOCK);
 }
 
-static uint64_t system_awake(void *ctx)
+uint64_t eg_clock_real_ns(void)
 {
 	return read_clock(CLOCK_MONOTONIC);
+}
+
+static uint64_t system_awake(void *ctx)
+{
+	return eg_clock_real_ns();
 }
 
 static uint64_t system_unix(void *ctx)

@@ -29,6 +29,8 @@ struct eg_clock {
 };
 
 struct eg_clock eg_clock_system(void);
+/* CLOCK_MONOTONIC whatever clock measures: for deadlines of the real world. */
+uint64_t eg_clock_real_ns(void);
 
 static inline uint64_t eg_clock_ns(const struct eg_clock *c)
 {

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "base/version.h"
 #include "cli/context.h"
 #include "cli/out.h"
 #include "cli/survey.h"
@@ -39,6 +40,12 @@ struct pair {
 	struct eg_stats bias; /* of the parts, W */
 };
 
+/* What a driver costs by itself, all its channels; 0 not known. */
+struct cost {
+	uint64_t open_ns, read_ns; /* elapsed */
+	uint64_t cpu_ns;	   /* of one read */
+};
+
 struct validate {
 	const struct eg_args *args;
 	uint64_t duration_ns, interval_ns;
@@ -48,8 +55,7 @@ struct validate {
 	size_t n_parts, parts;
 	struct eg_result *whole, *part[PARTS_MAX];
 	uint64_t cpu_ns; /* of this process in the window */
-	/* CPU time of one read of a driver, all its channels; 0 not known. */
-	uint64_t cost_ns[DRIVERS_MAX];
+	struct cost cost[DRIVERS_MAX];
 	size_t tally[4]; /* pairs by verdict */
 };
 
@@ -107,37 +113,39 @@ static void ignore_reading(struct eg_sink *sink, size_t channel, const struct eg
 }
 
 /*
- * What one read of a driver costs, alone and without the meter around it: in an instance of its own.
- * 0 where it does not open once more. Only for drivers that answered all the time: one that hangs
- * would hang here.
+ * What a driver costs, alone and without the meter around it: in an instance of its own. 0 where it does
+ * not open once more. Only for drivers that answered all the time: one that hangs would hang here.
  */
-static uint64_t cost_of(struct validate *v, const struct eg_driver *driver)
+static struct cost cost_of(struct validate *v, const struct eg_driver *driver)
 {
 	struct eg_sink sink = {.put = ignore_reading};
 	struct eg_driver_config cfg = {.allow_estimates = v->args->allow_estimates,
 				       .settings = v->args->setting,
 				       .n_settings = v->args->n_settings};
+	struct cost cost = {0};
 	struct eg_instance *in = NULL;
 	struct eg_diags diags;
-	uint64_t begin, spent = 0, n = 0;
+	uint64_t begin, cpu, n = 0;
 
 	if (eg_diags_init(&diags, EG_DIAGS_MAX) < 0)
-		return 0;
+		return cost;
 	cfg.diags = &diags;
+	begin = cpu_ns(CLOCK_MONOTONIC);
 	if (driver->open(&v->ctx.env, &cfg, &in) == 0) {
+		cost.open_ns = EG_MAX(cpu_ns(CLOCK_MONOTONIC) - begin, (uint64_t)1);
 		driver->read(in, &sink, &diags); /* the first one is dearer */
 		begin = cpu_ns(CLOCK_MONOTONIC);
-		while (n < COST_READS && cpu_ns(CLOCK_MONOTONIC) - begin < COST_MAX_NS) {
-			uint64_t before = cpu_ns(CLOCK_THREAD_CPUTIME_ID);
-
+		cpu = cpu_ns(CLOCK_THREAD_CPUTIME_ID);
+		do {
 			driver->read(in, &sink, &diags);
-			spent += cpu_ns(CLOCK_THREAD_CPUTIME_ID) - before;
 			n++;
-		}
+		} while (n < COST_READS && cpu_ns(CLOCK_MONOTONIC) - begin < COST_MAX_NS);
+		cost.cpu_ns = EG_MAX((cpu_ns(CLOCK_THREAD_CPUTIME_ID) - cpu) / n, (uint64_t)1);
+		cost.read_ns = EG_MAX((cpu_ns(CLOCK_MONOTONIC) - begin) / n, (uint64_t)1);
 		driver->close(in);
 	}
 	eg_diags_free(&diags);
-	return n ? EG_MAX(spent / n, (uint64_t)1) : 0;
+	return cost;
 }
 
 static size_t driver_index(const struct eg_driver *driver)
@@ -173,7 +181,7 @@ static void find_costs(struct validate *v)
 		}
 	for (size_t d = 0; d < DRIVERS_MAX && eg_drivers[d]; d++)
 		if (compared[d] && well[d])
-			v->cost_ns[d] = cost_of(v, eg_drivers[d]);
+			v->cost[d] = cost_of(v, eg_drivers[d]);
 }
 
 /* ---- judging ---- */
@@ -260,6 +268,23 @@ static const char *method(const struct eg_channel *ch)
 
 /* ---- for programs ---- */
 
+static void json_nano_known(struct eg_json *j, const char *key, uint64_t ns)
+{
+	if (ns)
+		eg_json_nano(j, key, ns);
+	else
+		eg_json_null(j, key);
+}
+
+static void json_cost(struct eg_json *j, struct cost cost)
+{
+	eg_json_object(j, "overhead");
+	json_nano_known(j, "setup_seconds", cost.open_ns);
+	json_nano_known(j, "read_seconds", cost.read_ns);
+	json_nano_known(j, "read_cpu_seconds", cost.cpu_ns);
+	eg_json_end(j);
+}
+
 static void json_side(struct eg_json *j, const struct validate *v, size_t side, bool reference)
 {
 	const struct eg_compare_side *s = &v->cmp.side[side];
@@ -269,6 +294,8 @@ static void json_side(struct eg_json *j, const struct validate *v, size_t side, 
 
 	eg_compare_value(&v->cmp, side, v->whole, &x);
 	eg_json_object(j, NULL);
+	eg_json_text(j, "backend", "ergon");
+	eg_json_text(j, "version", EG_VERSION);
 	eg_json_array(j, "channels");
 	for (size_t i = 0; i < s->n; i++)
 		eg_json_text(j, NULL,
@@ -285,6 +312,8 @@ static void json_side(struct eg_json *j, const struct validate *v, size_t side, 
 		eg_json_micro(j, "uncertainty_joules", x.uncertainty.total_uj);
 	} else {
 		eg_json_null(j, "joules");
+		eg_json_null(j, "estimated_joules");
+		eg_json_null(j, "uncertainty_joules");
 	}
 	eg_json_nano(j, "gap_seconds", x.gap_ns);
 	eg_json_object(j, "accuracy");
@@ -292,10 +321,7 @@ static void json_side(struct eg_json *j, const struct validate *v, size_t side, 
 	eg_json_micro(j, "watts", c->ch->accuracy.abs_uw);
 	eg_json_text(j, "citation", c->ch->accuracy.citation);
 	eg_json_end(j);
-	if (d < DRIVERS_MAX && v->cost_ns[d])
-		eg_json_nano(j, "read_cpu_seconds", v->cost_ns[d]);
-	else
-		eg_json_null(j, "read_cpu_seconds");
+	json_cost(j, d < DRIVERS_MAX ? v->cost[d] : (struct cost){0});
 	eg_json_end(j);
 }
 
@@ -331,7 +357,7 @@ static void put_json(struct eg_json *j, struct validate *v, const struct pair *p
 		     const struct eg_diags *diags)
 {
 	eg_json_object(j, NULL);
-	eg_json_text(j, "schema", "ergon.validate/1");
+	eg_json_text(j, "schema", "ergon.crosscheck/1");
 	eg_json_text(j, "root", v->ctx.env.root);
 	if (v->whole) {
 		eg_json_nano(j, "seconds", v->whole->seconds_ns);
@@ -340,6 +366,9 @@ static void put_json(struct eg_json *j, struct validate *v, const struct pair *p
 		eg_json_nano(j, "cpu_seconds", v->cpu_ns);
 	} else {
 		eg_json_nano(j, "seconds", 0);
+		eg_json_null(j, "begin_unix_seconds");
+		eg_json_null(j, "end_unix_seconds");
+		eg_json_null(j, "cpu_seconds");
 	}
 	eg_json_nano(j, "interval_seconds", v->interval_ns);
 	if (v->tally[AGREE] || v->tally[DISAGREE] || v->tally[INCOMPLETE])
@@ -364,8 +393,12 @@ static void put_json(struct eg_json *j, struct validate *v, const struct pair *p
 		eg_json_end(j);
 	}
 	eg_json_end(j);
-	if (v->whole)
+	if (v->whole) {
 		eg_report_json_channels(j, v->whole);
+	} else {
+		eg_json_array(j, "channels");
+		eg_json_end(j);
+	}
 	eg_report_json_diags(j, "diagnostics", diags);
 	eg_json_end(j);
 }
@@ -406,9 +439,9 @@ static void text_side(struct eg_strbuf *out, const struct validate *v, size_t si
 			eg_strbuf_puts(out, " W");
 		}
 	}
-	if (d < DRIVERS_MAX && v->cost_ns[d]) {
+	if (d < DRIVERS_MAX && v->cost[d].cpu_ns) {
 		eg_strbuf_puts(out, ", ");
-		put_number(out, (double)v->cost_ns[d] / 1e3, 1);
+		put_number(out, (double)v->cost[d].cpu_ns / 1e3, 1);
 		eg_strbuf_puts(out, " us CPU a read");
 	}
 	if (x.gap_ns) {

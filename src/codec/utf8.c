@@ -5,6 +5,8 @@
  */
 #include "codec/utf8.h"
 
+#include <string.h>
+
 size_t eg_utf8_sequence(const char *s, size_t n, size_t *ret_skip)
 {
 	const unsigned char *p = (const unsigned char *)s;
@@ -34,4 +36,16 @@ size_t eg_utf8_sequence(const char *s, size_t n, size_t *ret_skip)
 		high = 0xbf;
 	}
 	return want;
+}
+
+bool eg_utf8_is_valid(const char *text)
+{
+	size_t n, skip;
+
+	for (size_t left = strlen(text); left; text += n, left -= n) {
+		n = eg_utf8_sequence(text, left, &skip);
+		if (n == 0)
+			return false;
+	}
+	return true;
 }

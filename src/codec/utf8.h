@@ -6,6 +6,7 @@
 #ifndef EG_CODEC_UTF8_H
 #define EG_CODEC_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define EG_UTF8_REPLACEMENT "\xef\xbf\xbd"
@@ -15,5 +16,6 @@
  * *ret_skip bytes (at least 1) make one replacement character (Unicode 15, 3.9, maximal subpart).
  */
 size_t eg_utf8_sequence(const char *s, size_t n, size_t *ret_skip);
+bool eg_utf8_is_valid(const char *text);
 
 #endif

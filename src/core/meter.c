@@ -21,6 +21,7 @@
 
 #define FAST_NS	    (5 * EG_NSEC_PER_MSEC)
 #define PAUSE_NS    (50 * 1000)		   /* of the sampling thread, at least */
+#define GRACE_NS    (2 * EG_NSEC_PER_MSEC) /* for a worker whose last read was done sooner */
 #define PATIENCE_NS (5 * EG_NSEC_PER_MSEC) /* with one opening before another thread goes on */
 
 /* ---- waiting in real time ---- */
@@ -875,6 +876,7 @@ static void *worker(void *arg)
 		pthread_mutex_lock(&m->lock);
 		take_batch(m, s);
 		s->answered = ticket;
+		s->took_ns = real_ns() - s->busy_since_ns;
 		s->busy = s->late = false;
 		pthread_cond_broadcast(&m->done);
 	}
@@ -891,10 +893,11 @@ static bool is_pending(const struct slot *s, uint64_t ticket)
 	return s->slow && !s->late && s->asked >= ticket && s->answered < ticket;
 }
 
-static bool workers_pending(const struct eg_meter *m, uint64_t ticket)
+/* most_ns: of those alone whose last read took no longer. */
+static bool workers_pending(const struct eg_meter *m, uint64_t ticket, uint64_t most_ns)
 {
 	for (size_t i = 0; i < m->n_slots; i++)
-		if (is_pending(&m->slot[i], ticket))
+		if (is_pending(&m->slot[i], ticket) && m->slot[i].took_ns <= most_ns)
 			return true;
 	return false;
 }
@@ -951,6 +954,23 @@ static void publish(struct eg_meter *m)
 	atomic_store(&m->newest, i);
 }
 
+/*
+ * An edge of a window waits until the deadline. Any other sample waits a moment for workers that are
+ * mostly done by then: else a value would be a race's, now of this sample and now of the one before.
+ */
+static void wait_for_workers(struct eg_meter *m, uint64_t ticket, bool edge)
+{
+	uint64_t most_ns = edge ? UINT64_MAX : EG_MIN(GRACE_NS, m->cfg.interval_ns / 4);
+	struct timespec until = after(edge ? m->cfg.read_deadline_ns : most_ns);
+
+	while (workers_pending(m, ticket, most_ns))
+		if (pthread_cond_timedwait(&m->done, &m->lock, &until) == ETIMEDOUT) {
+			if (edge)
+				give_up_waiting(m, ticket);
+			break;
+		}
+}
+
 /* Without an edge that waits for it, a read that hangs is noticed by the next samples. */
 static void notice_hang(struct eg_meter *m, struct slot *s)
 {
@@ -992,15 +1012,8 @@ void eg_meter_sample_locked(struct eg_meter *m, bool wait)
 			spread_state(m, s);
 		}
 	}
-	if (slow && wait) {
-		struct timespec until = after(m->cfg.read_deadline_ns);
-
-		while (workers_pending(m, ticket))
-			if (pthread_cond_timedwait(&m->done, &m->lock, &until) == ETIMEDOUT) {
-				give_up_waiting(m, ticket);
-				break;
-			}
-	}
+	if (slow)
+		wait_for_workers(m, ticket, wait);
 	eg_windows_watch(m);
 	publish(m);
 }
@@ -1020,6 +1033,17 @@ uint64_t eg_meter_guard_ns(const struct eg_meter *m)
 uint64_t eg_meter_next_due(const struct eg_meter *m, uint64_t now_ns)
 {
 	return now_ns + EG_MIN(m->cfg.interval_ns, m->guard_ns);
+}
+
+bool eg_meter_awaits_first(struct eg_meter *m)
+{
+	bool waits = false;
+
+	pthread_mutex_lock(&m->lock);
+	for (size_t i = 0; i < m->n_slots; i++)
+		waits |= m->slot[i].slow && m->slot[i].asked && !m->slot[i].answered;
+	pthread_mutex_unlock(&m->lock);
+	return waits;
 }
 
 bool eg_meter_has_slow(const struct eg_meter *m)

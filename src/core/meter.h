@@ -87,8 +87,8 @@ void eg_meter_diagnose(struct eg_meter *m, enum eg_diag_code code, const char *d
 void eg_meter_attributes(struct eg_meter *m, struct eg_attribute_sink *sink);
 
 /*
- * One sample of every channel now. wait: also wait (at most read_deadline_ns) for slow drivers;
- * without it their readings arrive with a later sample.
+ * One sample of every channel now. wait: also wait (at most read_deadline_ns) for slow drivers; without
+ * it those that took more than 2 ms last time, or a quarter of the interval, arrive with a later sample.
  */
 void eg_meter_sample(struct eg_meter *m, bool wait);
 /* Interval clock of the next sample needed for the interval asked for and for guard reads, after a
@@ -100,6 +100,8 @@ uint64_t eg_meter_guard_ns(const struct eg_meter *m);
 bool eg_meter_needs_sampling(const struct eg_meter *m);
 /* Is there a driver that a window's edge may have to wait for? */
 bool eg_meter_has_slow(const struct eg_meter *m);
+/* Has a slow driver been asked for its first reading, and not answered yet? */
+bool eg_meter_awaits_first(struct eg_meter *m);
 /* Starts the sampling thread (all signals blocked); for libergon. Once. */
 int eg_meter_start(struct eg_meter *m) EG_MUST_CHECK;
 

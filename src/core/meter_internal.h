@@ -36,6 +36,7 @@ struct slot {
 	bool has_thread, busy, late, quit;
 	uint64_t asked, answered;    /* tickets: of the last sample that wants it, and it served */
 	uint64_t busy_since_ns;	     /* real time */
+	uint64_t took_ns;	     /* of its last read */
 	uint64_t pause_ns, retry_ns; /* back-off: not asked before, on the interval clock */
 	struct batch_item *batch;
 	size_t n_batch, batch_lost;

@@ -69,6 +69,8 @@ struct eg_http_request {
 };
 /* A value of the query, decoded (first of the name), or NULL; borrowed until the reply. */
 const char *eg_http_query(const struct eg_http_request *req, const char *name);
+/* The name of the i-th parameter, decoded, from 0; NULL: there are no more. */
+const char *eg_http_query_name(const struct eg_http_request *req, unsigned i);
 const char *eg_http_header(const struct eg_http_request *req, const char *name);
 /* Is the local peer's process a member of the group (primary or supplementary)? */
 bool eg_http_peer_in_group(const struct eg_http_request *req, gid_t gid);

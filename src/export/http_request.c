@@ -268,6 +268,18 @@ const char *eg_http_query(const struct eg_http_request *req, const char *name)
 	return eg_uri_query(&c->text, c->n_query, name);
 }
 
+const char *eg_http_query_name(const struct eg_http_request *req, unsigned i)
+{
+	const struct eg_http_client *c = eg_client_of(req);
+	const char *s = eg_strbuf_get(&c->text);
+
+	if (i >= c->n_query)
+		return NULL;
+	for (unsigned skip = 1 + 2 * i; skip; skip--) /* the path; a name and a value each */
+		s += strlen(s) + 1;
+	return s;
+}
+
 const char *eg_http_header(const struct eg_http_request *req, const char *name)
 {
 	return MHD_lookup_connection_value(eg_client_of(req)->connection, MHD_HEADER_KIND, name);

@@ -278,7 +278,7 @@ void eg_grpc_answer_end(struct eg_grpc_call *call, enum eg_grpc_status status, c
 		return;
 	call->status = (uint16_t)status;
 	call->text = encode(text); /* no memory: the number says enough */
-	call->patience_ns = eg_grpc_now_ns() + EG_GRPC_TRAILERS_NS;
+	call->patience_ns = eg_clock_real_ns() + EG_GRPC_TRAILERS_NS;
 	eg_grpc_wake_by(call->conn->grpc, call->patience_ns);
 	push(call);
 }
@@ -304,7 +304,7 @@ void eg_grpc_answer_http(struct eg_grpc_call *call, const char *status, const ch
 		nv[1] = NV_TEXT("allow", allow);
 	call->stage = EG_GRPC_ENDED;
 	call->answered = true;
-	call->patience_ns = eg_grpc_now_ns() + EG_GRPC_TRAILERS_NS;
+	call->patience_ns = eg_clock_real_ns() + EG_GRPC_TRAILERS_NS;
 	eg_grpc_wake_by(call->conn->grpc, call->patience_ns);
 	if (nghttp2_submit_response(call->conn->session, call->id, nv, allow ? 2 : 1, NULL) != 0)
 		eg_grpc_conn_doom(call->conn, NGHTTP2_INTERNAL_ERROR);

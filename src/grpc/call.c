@@ -20,7 +20,7 @@ struct eg_grpc_call *eg_grpc_call_new(struct eg_grpc_conn *c, int32_t id)
 	call->id = id;
 	call->request = EG_STRBUF_INIT(EG_GRPC_REQUEST_MAX);
 	call->deadline_ns = UINT64_MAX;
-	call->patience_ns = eg_grpc_now_ns() + EG_GRPC_REQUEST_NS;
+	call->patience_ns = eg_clock_real_ns() + EG_GRPC_REQUEST_NS;
 	eg_grpc_wake_by(c->grpc, call->patience_ns);
 	call->next = c->calls;
 	if (call->next)
@@ -62,7 +62,7 @@ void eg_grpc_call_free(struct eg_grpc_call *call)
 		call->next->prev = call->prev;
 	c->grpc->stats.calls--;
 	if (--c->n_calls == 0) {
-		c->deadline_ns = eg_grpc_now_ns() + c->grpc->idle_ns;
+		c->deadline_ns = eg_clock_real_ns() + c->grpc->idle_ns;
 		eg_grpc_wake_by(c->grpc, c->deadline_ns);
 		if (c->goaway)
 			eg_grpc_conn_touch(c);
@@ -129,7 +129,7 @@ static const struct eg_grpc_method *find(const struct eg_grpc *g, const char *pa
 
 static void take_timeout(struct eg_grpc_call *call, const char *value, size_t len)
 {
-	uint64_t timeout_ns, now_ns = eg_grpc_now_ns();
+	uint64_t timeout_ns, now_ns = eg_clock_real_ns();
 
 	if (eg_grpc_parse_timeout(value, len, &timeout_ns) < 0)
 		call->bad_timeout = true;
@@ -199,7 +199,7 @@ static void begin(struct eg_grpc_call *call)
 	const struct eg_grpc_method *m = call->method;
 	EG_CLEANUP(eg_strbuf_free) struct eg_strbuf request = EG_STRBUF_INIT(0);
 
-	if (call->deadline_ns != UINT64_MAX && call->deadline_ns <= eg_grpc_now_ns()) {
+	if (call->deadline_ns != UINT64_MAX && call->deadline_ns <= eg_clock_real_ns()) {
 		eg_grpc_call_end(call, EG_GRPC_DEADLINE_EXCEEDED, "the deadline has passed");
 		return;
 	}

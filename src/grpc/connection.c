@@ -19,7 +19,7 @@
 bool eg_grpc_take_token(struct eg_grpc_bucket *b, uint64_t burst, uint64_t per_s)
 {
 	if (b->tokens == 0 || b->tokens > burst) {
-		uint64_t now_ns = eg_grpc_now_ns();
+		uint64_t now_ns = eg_clock_real_ns();
 		uint64_t more = (now_ns - b->at_ns) / NSEC_PER_TOKEN(per_s);
 
 		b->at_ns += more * NSEC_PER_TOKEN(per_s);
@@ -126,7 +126,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	if (frame->hd.type == NGHTTP2_SETTINGS && !c->greeted) {
 		c->greeted = true;
 		if (!c->n_calls) {
-			c->deadline_ns = eg_grpc_now_ns() + c->grpc->idle_ns;
+			c->deadline_ns = eg_clock_real_ns() + c->grpc->idle_ns;
 			eg_grpc_wake_by(c->grpc, c->deadline_ns);
 		}
 	}
@@ -269,9 +269,9 @@ int eg_grpc_conn_open(struct eg_grpc *g, int fd, bool tls, const char *address)
 	ev.data.ptr = &c->watch;
 	c->peer.tls = tls;
 	(void)eg_copy(c->peer.address, sizeof(c->peer.address), address);
-	c->resets = (struct eg_grpc_bucket){EG_GRPC_RESETS_BURST, eg_grpc_now_ns()};
-	c->control = (struct eg_grpc_bucket){EG_GRPC_CONTROL_BURST, eg_grpc_now_ns()};
-	c->deadline_ns = eg_grpc_now_ns() + EG_GRPC_GREETING_NS;
+	c->resets = (struct eg_grpc_bucket){EG_GRPC_RESETS_BURST, eg_clock_real_ns()};
+	c->control = (struct eg_grpc_bucket){EG_GRPC_CONTROL_BURST, eg_clock_real_ns()};
+	c->deadline_ns = eg_clock_real_ns() + EG_GRPC_GREETING_NS;
 	if (tls) {
 		c->handshaking = true;
 		r = g->tls->open(g->credentials, fd, &c->tls);
@@ -524,7 +524,7 @@ static void linger(struct eg_grpc_conn *c)
 		c->grpc->stats.protocol_errors++;
 	while (c->calls)
 		eg_grpc_call_free(c->calls);
-	c->deadline_ns = eg_grpc_now_ns() + EG_GRPC_LINGER_NS;
+	c->deadline_ns = eg_clock_real_ns() + EG_GRPC_LINGER_NS;
 	eg_grpc_wake_by(c->grpc, c->deadline_ns);
 	if (c->tls)
 		c->grpc->tls->bye(c->tls);

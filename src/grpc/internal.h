@@ -15,6 +15,7 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include "base/clock.h"
 #include "base/strbuf.h"
 #include "export/http_token.h"
 #include "export/tcp.h"
@@ -177,7 +178,6 @@ struct eg_grpc {
 };
 
 /* ---- server.c ---- */
-uint64_t eg_grpc_now_ns(void); /* CLOCK_MONOTONIC */
 /* Makes sure that deadlines are looked at by then. */
 void eg_grpc_wake_by(struct eg_grpc *g, uint64_t deadline_ns);
 /* Takes a connected socket, as if it had been accepted. */

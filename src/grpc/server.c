@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "core/diag.h"
 #include "grpc/internal.h"
@@ -21,14 +20,6 @@
 #define QUEUE_DEFAULT	64
 #define QUEUE_MAX	65536
 #define IDLE_DEFAULT_NS (300 * EG_NSEC_PER_SEC)
-
-uint64_t eg_grpc_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * EG_NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
 
 void eg_grpc_wake_by(struct eg_grpc *g, uint64_t deadline_ns)
 {
@@ -114,7 +105,7 @@ static void accept_clients(struct eg_grpc_listener *l)
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
 			    errno == ENOMEM) {
 				unwatch(l);
-				l->resume_ns = eg_grpc_now_ns() + EG_GRPC_PAUSE_NS;
+				l->resume_ns = eg_clock_real_ns() + EG_GRPC_PAUSE_NS;
 			}
 			return;
 		}
@@ -307,7 +298,7 @@ void eg_grpc_run(struct eg_grpc *g)
 {
 	struct epoll_event events[EG_GRPC_EVENTS];
 	int n = epoll_wait(g->epoll_fd, events, EG_GRPC_EVENTS, 0);
-	uint64_t now_ns = eg_grpc_now_ns();
+	uint64_t now_ns = eg_clock_real_ns();
 
 	for (int i = 0; i < n; i++) {
 		enum eg_grpc_watch *what = events[i].data.ptr;
@@ -331,7 +322,7 @@ static uint64_t until(uint64_t deadline_ns, uint64_t now_ns)
 
 uint64_t eg_grpc_timeout_ns(const struct eg_grpc *g)
 {
-	uint64_t now_ns = eg_grpc_now_ns(), timeout_ns = UINT64_MAX;
+	uint64_t now_ns = eg_clock_real_ns(), timeout_ns = UINT64_MAX;
 
 	if (g->ready)
 		return 0;

@@ -4,21 +4,13 @@
 
 #include <errno.h>
 #include <math.h>
-#include <string.h>
 
 #include "codec/utf8.h"
 #include "energy.pb-c.h" /* generated */
 
 static char *text(const char *s)
 {
-	size_t left = strlen(s), n, skip;
-
-	for (const char *p = s; left; p += n, left -= n) {
-		n = eg_utf8_sequence(p, left, &skip);
-		if (n == 0)
-			return (char *)"";
-	}
-	return (char *)s;
+	return (char *)(eg_utf8_is_valid(s) ? s : "");
 }
 
 static double number(double v)

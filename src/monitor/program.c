@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/env.h"
 #include "base/version.h"
 #include "core/diag.h"
@@ -180,22 +181,14 @@ static void loop(struct program *p)
 
 /* ---- the end ---- */
 
-static uint64_t real_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * EG_NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
-
 /* Whoever does not take his last messages in time loses them. */
 static void say_goodbye(struct program *p)
 {
-	uint64_t end = real_ns() + GOODBYE_NS, now;
+	uint64_t end = eg_clock_real_ns() + GOODBYE_NS, now;
 
 	eg_grpc_drain(p->grpc);
 	eg_grpc_run(p->grpc);
-	while (!eg_grpc_is_idle(p->grpc) && (now = real_ns()) < end) {
+	while (!eg_grpc_is_idle(p->grpc) && (now = eg_clock_real_ns()) < end) {
 		wait_a_while(p, EG_MIN(end - now, 20 * EG_NSEC_PER_MSEC));
 		eg_grpc_run(p->grpc);
 	}

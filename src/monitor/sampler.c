@@ -25,6 +25,10 @@
 #define ATTRIBUTES_MAX	 2048
 #define WARM_UP_NS	 (20 * EG_NSEC_PER_MSEC) /* between the first two samples: power needs two */
 #define READ_DEADLINE_NS (300 * EG_NSEC_PER_MSEC)
+#define OPEN_DEADLINE_NS \
+	(30 * EG_NSEC_PER_SEC) /* of a library: many GPUs that slept wake in turn */
+#define FIRST_READ_TRIES 500   /* a device that is slow at first is not gone */
+#define FIRST_READ_MS	 20    /* between two of them */
 #define BACKOFF_MAX_NS	 (10 * EG_NSEC_PER_SEC)
 #define SUBJECT		 "monitor"
 
@@ -230,6 +234,7 @@ static int open_meter(struct eg_sampler *s)
 				      .interval_ns = st->interval_ns,
 				      .settings = st->settings,
 				      .n_settings = st->n_settings,
+				      .open_deadline_ns = OPEN_DEADLINE_NS,
 				      .read_deadline_ns = READ_DEADLINE_NS,
 				      .backoff_max_ns = BACKOFF_MAX_NS};
 	const char *why = NULL;
@@ -276,7 +281,8 @@ static void say_diagnostics(struct eg_sampler *s)
 		return;
 	for (size_t i = 0; i < d.n; i++) {
 		const struct eg_diag *g = &d.items[i];
-		bool blocked = g->code == EG_DIAG_SENSOR_BLOCKED;
+		bool blocked = g->code == EG_DIAG_SENSOR_BLOCKED ||
+			       g->code == EG_DIAG_SENSOR_TIMEOUT;
 
 		eg_log(g->code == EG_DIAG_SENSOR_ABSENT ? EG_LOG_DEBUG :
 		       blocked				? EG_LOG_WARNING :
@@ -285,6 +291,21 @@ static void say_diagnostics(struct eg_sampler *s)
 		       *g->cure ? "; cure: " : "", g->cure);
 	}
 	eg_diags_free(&d);
+}
+
+/* The sample that shows what is here; false: it is to end. */
+static bool take_first(struct eg_sampler *s)
+{
+	struct pollfd p = {.fd = s->wake_fd, .events = POLLIN};
+
+	eg_meter_sample(s->meter, true);
+	for (int i = 0; i < FIRST_READ_TRIES && eg_meter_awaits_first(s->meter); i++) {
+		(void)poll(&p, 1, FIRST_READ_MS);
+		if (quits(s))
+			return false;
+		eg_meter_sample(s->meter, true);
+	}
+	return true;
 }
 
 static int detect(struct eg_sampler *s)
@@ -300,11 +321,11 @@ static int detect(struct eg_sampler *s)
 	s->has_details = pthread_create(&s->details, NULL, read_details, s) == 0;
 	l = s->has_details ? take_details(s, DETAILS_WAIT_MS) : NULL;
 	if (!sleep_until(s,
-			 eg_clock_ns(&s->env->clock) + EG_MIN(s->start->interval_ns, WARM_UP_NS))) {
+			 eg_clock_ns(&s->env->clock) + EG_MIN(s->start->interval_ns, WARM_UP_NS)) ||
+	    !take_first(s)) {
 		free(l);
 		return -ECANCELED;
 	}
-	eg_meter_sample(s->meter, true);
 	eg_view_take(s->view, s->meter);
 	say_diagnostics(s);
 	r = eg_telemetry_new(&cfg, s->view, l ? l->item : NULL, l ? l->n : 0, &s->telemetry);

@@ -2,7 +2,6 @@
 /* See scope.h. */
 #include "monitor/scope.h"
 
-#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,39 +19,36 @@ static bool is_none(const char *text)
 	return false;
 }
 
-/* One entry without the blanks around it. */
-static int take_entry(struct eg_scope *s, const char *p, size_t n)
+static bool has(const struct eg_scope *s, const char *entry)
 {
-	for (; n && (*p == ' ' || *p == '\t'); p++)
-		n--;
-	while (n && (p[n - 1] == ' ' || p[n - 1] == '\t'))
-		n--;
-	if (n == 0 || n >= EG_SCOPE_TEXT_MAX || s->n == EG_SCOPE_MAX)
-		return -EINVAL;
-	memcpy(s->entry[s->n], p, n);
-	s->entry[s->n++][n] = '\0';
-	return 0;
+	for (size_t i = 0; i < s->n; i++)
+		if (strcasecmp(s->entry[i], entry) == 0)
+			return true;
+	return false;
 }
 
-int eg_scope_parse(const char *text, struct eg_scope *ret)
+void eg_scope_parse(const char *text, struct eg_scope *ret)
 {
-	struct eg_scope s = {.all = text == NULL || strcasecmp(text, "all") == 0};
+	const char *p = text;
 
-	for (const char *p = text; !s.all && !is_none(text); p++) {
-		size_t n = strcspn(p, ",");
-		int r;
+	*ret = (struct eg_scope){.all = text == NULL || strcasecmp(text, "all") == 0};
+	if (ret->all || is_none(text))
+		return;
+	while (*p && ret->n < EG_SCOPE_MAX) {
+		char *entry = ret->entry[ret->n];
+		size_t n;
 
+		p += strspn(p, ", \t");
 		if (*p == '-') /* CUDA: an index that is none hides itself and what follows */
-			break;
-		r = take_entry(&s, p, n);
-		if (r < 0)
-			return r;
+			return;
+		n = strcspn(p, ",");
+		snprintf(entry, EG_SCOPE_TEXT_MAX, "%.*s", (int)EG_MIN(n, EG_SCOPE_TEXT_MAX), p);
 		p += n;
-		if (!*p)
-			break;
+		for (n = strlen(entry); n && (entry[n - 1] == ' ' || entry[n - 1] == '\t'); n--)
+			entry[n - 1] = '\0';
+		if (n && !has(ret, entry))
+			ret->n++;
 	}
-	*ret = s;
-	return 0;
 }
 
 bool eg_scope_is_mig(const char *entry)

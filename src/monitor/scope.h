@@ -11,8 +11,8 @@
 
 #include "base/util.h"
 
-#define EG_SCOPE_MAX	  64 /* entries */
-#define EG_SCOPE_TEXT_MAX 64 /* bytes of one, with the NUL: a UUID has 41 */
+#define EG_SCOPE_MAX	  128 /* entries; what follows is not looked at */
+#define EG_SCOPE_TEXT_MAX 80  /* bytes of one, with the NUL: MIG-GPU-UUID/GI/CI has 50 */
 
 struct eg_scope {
 	bool all; /* no choice was made */
@@ -22,10 +22,10 @@ struct eg_scope {
 
 /*
  * NULL and "all": all. "", "none", "void", "nodevfiles": none. Else a list with commas of indices,
- * UUIDs (or their beginnings), PCI addresses. As in CUDA, a negative index ends the list.
- * -EINVAL: an entry is empty or too long, or there are too many.
+ * UUIDs (or their beginnings), PCI addresses; nothing between two commas names nothing. As in CUDA, a
+ * negative index ends the list.
  */
-int eg_scope_parse(const char *text, struct eg_scope *ret) EG_MUST_CHECK;
+void eg_scope_parse(const char *text, struct eg_scope *ret);
 /*
  * Does an entry name this GPU? domain "gpu-0", device "gpu-GPU-1234..." or "pci-0000:03:00.0", pci its
  * address or "". MIG-... names no whole GPU: see eg_scope_is_mig().

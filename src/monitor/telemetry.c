@@ -19,39 +19,6 @@
 #define DETAILS_OLD_NS (5 * EG_NSEC_PER_SEC) /* what devices said longer ago is not told any more */
 #define SUBJECT	       "monitor"
 
-/* The order is the contract's. Drivers exist on every platform here; what is not there does not win. */
-const struct eg_collector eg_collectors[] = {{.platform = "macos",
-					      .driver = "powermetrics",
-					      .component = EG_COMPONENT_GPU,
-					      .name = "Apple GPU",
-					      .vendor = "Apple",
-					      .device_type = "Integrated GPU",
-					      .backend = "powermetrics",
-					      .needs = "usr/bin/powermetrics"},
-					     {.platform = "jetson",
-					      .driver = "hwmon",
-					      .component = EG_COMPONENT_SOC,
-					      .name = "NVIDIA Jetson",
-					      .vendor = "NVIDIA",
-					      .device_type = "SoC",
-					      .backend = "sysfs/ina3221",
-					      .needs = "etc/nv_tegra_release",
-					      .is_module = true},
-					     {.platform = "nvidia",
-					      .driver = "nvml",
-					      .component = EG_COMPONENT_GPU,
-					      .vendor = "NVIDIA",
-					      .device_type = "GPU",
-					      .backend = "NVML",
-					      .scoped_by_cuda = true},
-					     {.platform = "amd",
-					      .driver = "amdgpu",
-					      .component = EG_COMPONENT_GPU,
-					      .vendor = "AMD",
-					      .device_type = "GPU",
-					      .backend = "AMDSMI"},
-					     {0}};
-
 /* What a device said of itself; NaN: it did not. */
 struct details {
 	double celsius, used_bytes, total_bytes, busy_ratio, memory_busy_ratio;
@@ -62,9 +29,9 @@ struct part {
 	size_t channel; /* in the view */
 	const struct eg_channel *ch;
 	struct details said;
-	bool lost;
-	uint64_t resets;    /* seen so far */
-	uint64_t warned_ns; /* 0 never */
+	bool lost, said_lost;
+	uint64_t resets;		      /* seen so far */
+	uint64_t lost_said_ns, reset_said_ns; /* 0 never */
 };
 
 struct group {
@@ -130,9 +97,16 @@ static const char *attribute_text(const struct eg_attribute *a, size_t n, const 
 	return "";
 }
 
-/* A MIG device's energy cannot be told apart: its GPU stands for it. */
+/*
+ * A MIG device's energy cannot be told apart: its GPU stands for it. Older drivers name one by its GPU,
+ * MIG-GPU-UUID/GI/CI.
+ */
 static bool has_mig(const struct eg_attribute *a, size_t n, const char *device, const char *entry)
 {
+	size_t uuid = strcspn(entry + 4, "/");
+
+	if (strlen(device) == 4 + uuid && strncasecmp(device + 4, entry + 4, uuid) == 0)
+		return true;
 	for (size_t i = 0; i < n; i++)
 		if (a[i].is_text && strncmp(a[i].name, "mig_", 4) == 0 &&
 		    strcmp(a[i].device, device) == 0 &&
@@ -203,10 +177,7 @@ static void apply_scope(struct eg_telemetry *t, const struct eg_collector *c, st
 	struct eg_scope scope;
 	size_t kept = 0;
 
-	if (eg_scope_parse(text, &scope) < 0) {
-		say(t, EG_LOG_WARNING, "%s=%s is no list of GPUs: it is ignored", what, text);
-		return;
-	}
+	eg_scope_parse(text, &scope);
 	if (scope.all || g->n == 0)
 		return;
 	for (size_t e = 0; e < scope.n; e++) {
@@ -354,6 +325,7 @@ static void name_gpus(struct eg_telemetry *t, const struct eg_attribute *a, size
 {
 	const struct eg_collector *c = t->collector;
 	const char *first = NULL;
+	char plain[64]; /* where nobody tells a name */
 	bool mixed = false;
 
 	t->info = (struct eg_gpu_info){.vendor = "", .device_type = "", .backend = ""};
@@ -371,12 +343,13 @@ static void name_gpus(struct eg_telemetry *t, const struct eg_attribute *a, size
 			(void)eg_copy(t->info.name, sizeof(t->info.name), c->name);
 		return;
 	}
+	snprintf(plain, sizeof(plain), "%s %s", c->vendor, c->device_type);
 	for (size_t i = 0; i < t->gpu.n; i++) {
 		const struct eg_channel *ch = t->gpu.part[i].ch;
 		const char *name = attribute_text(a, n, ch->device, "name");
 
 		if (!*name) /* an AMD label ends in an address: no name */
-			name = strcmp(c->vendor, "AMD") == 0 ? "AMD GPU" : ch->label;
+			name = strcmp(c->vendor, "AMD") == 0 || !*ch->label ? plain : ch->label;
 		mixed |= first && strcmp(first, name) != 0;
 		first = first ? first : name;
 	}
@@ -522,31 +495,38 @@ static bool is_well(const struct eg_view_channel *c)
 	return c->status == EG_STATUS_OK && !(c->flags & EG_FLAG_BIT(EG_FLAG_LOST));
 }
 
-/* One line when a device is lost, at most one a minute, and one when it is back. */
+/* Is there to be a line about this again? At most one a minute of a kind and device. */
+static bool may_say(uint64_t *said_ns, uint64_t now_ns)
+{
+	if (*said_ns && now_ns <= *said_ns + EG_TELEMETRY_REPEAT_NS)
+		return false;
+	*said_ns = now_ns;
+	return true;
+}
+
+/* One line when a device is lost, and one when it is back. */
 static void watch(struct eg_telemetry *t, struct group *g, const struct eg_view *v)
 {
 	for (size_t i = 0; i < g->n; i++) {
 		struct part *p = &g->part[i];
 		const struct eg_view_channel *c = &v->channel[p->channel];
-		bool lost = !is_well(c);
 
-		if (c->resets != p->resets) {
+		if (c->resets != p->resets && may_say(&p->reset_said_ns, v->t_ns))
 			say(t, EG_LOG_WARNING,
 			    "%s (%s): its counter began again; the total goes on from where it was",
 			    c->name, c->ch->device);
-			p->resets = c->resets;
-		}
-		if (lost && !p->lost &&
-		    (!p->warned_ns || v->t_ns > p->warned_ns + EG_TELEMETRY_REPEAT_NS)) {
+		p->resets = c->resets;
+		p->lost = !is_well(c);
+		if (p->lost && !p->said_lost && may_say(&p->lost_said_ns, v->t_ns)) {
 			say(t, EG_LOG_WARNING,
 			    "%s (%s) does not answer (%s): its %.3f J stay in the sum, and sums "
 			    "that need it are -1",
 			    c->name, c->ch->device, eg_status_word(c->status), (double)c->uj / 1e6);
-			p->warned_ns = v->t_ns;
-		} else if (!lost && p->lost) {
+			p->said_lost = true;
+		} else if (!p->lost && p->said_lost) {
 			say(t, EG_LOG_INFO, "%s (%s) answers again", c->name, c->ch->device);
+			p->said_lost = false;
 		}
-		p->lost = lost;
 	}
 }
 

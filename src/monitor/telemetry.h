@@ -19,8 +19,8 @@
 
 /*
  * A collector: a platform, and the channels that make its fields 1 and 2. The first of
- * eg_collectors[] that has at least one channel with a reading wins; docs/telemetry.md tells how to
- * add one.
+ * eg_collectors[] that has at least one channel with a reading wins; docs/adding-a-driver.md adds
+ * one.
  */
 struct eg_collector {
 	const char *platform; /* as clients see it */

@@ -9,8 +9,8 @@ import subprocess
 
 from cli import ERGON, Machine, contains, equal, ergon, run_tests
 
-DRIVERS = {"rapl", "perf_rapl", "nvml", "amdgpu", "intel_gpu", "hwmon", "powermetrics", "battery",
-           "cpu_model"}
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "house", "drivers")) as listed:
+    DRIVERS = {row.split()[0] for row in listed if row.strip() and not row.startswith("#")}
 STATES = {"ok", "not_built", "not_selected", "sensor_absent", "sensor_blocked", "sensor_unsupported",
           "sensor_error", "sensor_timeout", "estimator"}
 

@@ -172,6 +172,11 @@ static void test_defaults(void **state)
 	assert_int_equal(c->grpc.interval_ns, 50000000);
 	assert_string_equal(c->grpc.gpus, "");
 	assert_false(c->grpc.cpu_as_primary);
+	assert_string_equal(c->zeusd.listen, "off");
+	assert_string_equal(c->zeusd.socket, "");
+	assert_int_equal(c->zeusd.mode, 0666);
+	assert_string_equal(c->zeusd.token_file, "");
+	assert_false(c->zeusd.claim_control);
 	assert_int_equal(c->socket.mode, 0666);
 	assert_string_equal(c->socket.group, "ergon");
 	assert_true(c->page.enabled);
@@ -353,7 +358,7 @@ static void test_borders(void **state)
 			assert_range(i, text, false);
 		}
 	}
-	assert_int_equal(ranges, 12);
+	assert_int_equal(ranges, 13);
 }
 
 /* As the issue and the contract have them. */

@@ -60,8 +60,8 @@ def uncommented(text):
 
 def test_init_writes_the_defaults():
     text = config("init").stdout
-    equal(tomllib.loads(text), {s: {} for s in ("agent", "energy", "http", "grpc", "socket", "page", "access", "compat",
-                                                "drivers")})
+    equal(tomllib.loads(text), {s: {} for s in ("agent", "energy", "http", "grpc", "zeusd", "socket", "page", "access",
+                                                "compat", "drivers")})
     whole = flat(tomllib.loads(uncommented(text)))
     built_in = values()
     equal(set(whole), set(built_in))
@@ -114,6 +114,7 @@ OTHER = {
              "basic_auth_file": "/b", "token_file": "/t", "max_clients": 7, "textfile": "/x.prom"},
     "grpc": {"listen": "[::1]:1", "tls_listen": "127.0.0.1:2", "tls_certificate": "/gc", "tls_key": "/gk",
              "tls_client_ca": "/gca", "token_file": "/gt", "interval": "20ms", "gpus": "0,1", "cpu_as_primary": True},
+    "zeusd": {"listen": "[::1]:3", "socket": "/z", "mode": "0600", "token_file": "/zt", "claim_control": True},
     "socket": {"path": "off", "mode": "0640", "group": "g"},
     "page": {"enabled": False, "path": "/p", "group": "h"},
     "access": {"anonymous": "none", "authenticated": "coarse", "group": "coarse", "others": "none",

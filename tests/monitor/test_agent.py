@@ -207,6 +207,14 @@ def test_gpus_in_real_time():
         assert all(y.timestamp_nanos > x.timestamp_nanos for x, y in zip(got, got[1:]))
 
 
+def test_a_gpu_that_is_slow_at_first_is_waited_for():
+    with Place() as place:
+        nv = Nvidia(place, [gpu(0, "300W")], script="slow nvmlDeviceGetTotalEnergyConsumption 2500 0 4\n")
+        s = Served(place, nv.sim, env=nv.env)
+        first = s.stream().until(1)[0]
+        assert first.platform == "nvidia" and first.energy_joules >= 0, (first.message, s.agent.log())
+
+
 def test_list_channels():
     with Place() as place:
         nv = Nvidia(place, [gpu(0, "300W")], clock=True)
@@ -293,6 +301,21 @@ def test_windows():
         refused(grpc.StatusCode.NOT_FOUND, s.call, "EndWindow", "EndWindowRequest", "WindowResult", id=w.id)
         refused(grpc.StatusCode.NOT_FOUND, s.call, "EndWindow", "EndWindowRequest", "WindowResult", id="0" * 32)
         refused(grpc.StatusCode.INVALID_ARGUMENT, s.call, "BeginWindow", "BeginWindowRequest", "Window", name="x" * 128)
+        raw = s.channel().unary_unary("/ergon.v1.Energy/BeginWindow")
+        refused(grpc.StatusCode.INVALID_ARGUMENT, raw, b"\x0a\x02a\xff", timeout=30)  # its echo nobody could read
+
+
+def test_forgotten_windows_make_room_in_the_end():
+    """Also where nobody streams, so that no sample is taken for anybody."""
+    with Place() as place:
+        sim = place.add(Sim(place, cpu_machine("50W"), clock=True))
+        s = Served(place, sim, config=FULL + 'max_windows = 2\nwindow_expiry = "60s"\n')
+        begin = ("BeginWindow", "BeginWindowRequest", "Window")
+        for _ in range(2):
+            s.call(*begin, name="forgotten")
+        refused(grpc.StatusCode.RESOURCE_EXHAUSTED, s.call, *begin)
+        sim.time.sleep(61)
+        assert s.call(*begin, name="new").name == "new"
 
 
 def test_windows_of_who_sees_coarsely_lie_on_coarse_samples():

@@ -24,6 +24,7 @@ def install(*words):
 def test_lies_where_the_harness_looks_and_runs_there():
     with Place() as place:
         ipw = place.path("site packages", "ipw")
+        os.makedirs(ipw)
         path = os.path.join(ipw, "telemetry", "bin", NAME, "energy-monitor")
         for _ in range(2):  # again over the first
             r = install(MONITOR, ipw)
@@ -51,6 +52,8 @@ def test_without_a_place_it_says_what_is_missing():
     with Place() as place:
         r = install(place.path("nothing"), place.path("ipw"))
         assert r.returncode == 1 and "was not built" in r.stderr and not os.path.exists(place.path("ipw")), r
+        r = install(MONITOR, place.path("ipw"))  # a slip of the pen: no harness would look there
+        assert r.returncode == 1 and "no folder" in r.stderr and not os.path.exists(place.path("ipw")), r
 
 
 if __name__ == "__main__":

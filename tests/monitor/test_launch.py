@@ -58,6 +58,18 @@ def test_3_2_listens_first_probes_after():
         assert first.platform == "nvidia" and m.health().healthy
 
 
+def test_3_2_a_device_that_is_slow_at_first_is_waited_for():
+    """Else it would be missing for the server's whole life."""
+    with Place() as place:
+        nv = Nvidia(place, [gpu(0, "300W"), gpu(1, "200W")],
+                    script="slow nvmlDeviceGetTotalEnergyConsumption 500 0 4\nslow nvmlDeviceGetName 2600\n")
+        m = Monitor(place, nv.sim, env=nv.env)
+        m.ready()
+        first = m.stream().until(1)[0]
+        assert first.platform == "nvidia" and first.gpu_info.name == "NVIDIA H200 x2", (first.message, m.log())
+        assert first.energy_joules >= 0
+
+
 def test_3_2_health_without_any_sensor():
     with Place() as place:
         m = Monitor(place, place.add(Sim(place, cpu_machine("1W", extra="[file x]\ntext = y\n").replace(

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import time
 
 from harness import (DOUBLES, MIB, NS, UUIDS, Monitor, Nvidia, Place, Sim, TelemetryReading, cpu_machine, gpu, rapl,
@@ -448,6 +449,24 @@ def test_6_integrated_energy_starts_at_zero_without_clients():
         nv.sim.time.sleep(5)
         r = m.stream().until(1)[0]
         assert abs(r.energy_joules - 300 * (boot(nv.sim, r) - begun) / NS) < 300 * 0.1
+
+
+if len(sys.argv) > 5:  # it counts by a preloaded library, which a sanitizer does not bear
+    def test_6_no_allocation_per_tick():
+        def allocations(n):
+            with Place() as place:
+                nv = Nvidia(place, [gpu(0, "300W"), gpu(1, "200W")])
+                report = place.path("report")
+                m = started(place, nv.sim, interval=5, env={**nv.env, "LD_PRELOAD": os.path.abspath(sys.argv[5]),
+                                                            "FAIL_KIND": "memory", "FAIL_NTH": "0",
+                                                            "FAIL_REPORT": report})
+                m.stream().until(n)
+                assert m.stop() == 0
+                with open(report) as f:
+                    return int(f.read().split()[0])
+        few, many = allocations(50), allocations(650)
+        print(f"# {few} allocations in a run of 50 readings, {many} in one of 650")
+        assert many - few < 100, (few, many)
 
 
 def test_6_detection_lines_show_and_the_level_is_settable():

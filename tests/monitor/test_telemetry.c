@@ -212,6 +212,19 @@ static void amd_names(void **state)
 	end(&b);
 }
 
+static void a_card_without_a_name(void **state)
+{
+	struct bench b;
+
+	begin(&b, "nvml");
+	rig_counter(b.r, "gpu-0", "gpu-GPU-00000000-aaaa", EG_COMPONENT_GPU, "100W")->ch.label[0] =
+		'\0';
+	start(&b);
+	read_at(&b, SECOND);
+	assert_string_equal(b.now.gpu->name, "NVIDIA GPU x1");
+	end(&b);
+}
+
 /* ---- which collector wins ---- */
 
 static void a_mute_collector_does_not_win(void **state)
@@ -400,6 +413,13 @@ static void a_lost_gpu_keeps_its_energy(void **state)
 		read_at(&b, SECOND + (23 + i) * 50 * MS);
 	}
 	assert_int_equal(said(&b, EG_LOG_WARNING, "does not answer"), 1);
+	assert_int_equal(said(&b, EG_LOG_INFO, "answers again"), 1);
+	/* It is gone within that minute for good: said once the minute is over. */
+	b.r->c[1].absent = true;
+	read_at(&b, 30 * SECOND);
+	read_at(&b, 70 * SECOND);
+	read_at(&b, 80 * SECOND);
+	assert_int_equal(said(&b, EG_LOG_WARNING, "does not answer"), 2);
 	end(&b);
 }
 
@@ -592,6 +612,9 @@ static double joules_of(const char *gpus, const char *visible, size_t *ret_warni
 	return j < 0 ? j : round(j);
 }
 
+#define TEN   "0,0,0,0,0,0,0,0,0,0,"
+#define TEN_X "xxxxxxxxxx"
+
 static void scope_of_gpus(void **state)
 {
 	static const struct {
@@ -617,7 +640,15 @@ static void scope_of_gpus(void **state)
 		{NULL, "MIG-1234-5678", 100, 1},
 		{NULL, "7", 111, 2}, /* none of them is here: all, and said */
 		{NULL, "0,7", 1, 1},
-		{NULL, "0,,1", 111, 1}, /* no list */
+		{NULL, "0,,1", 11, 0},
+		{NULL, "0,", 1, 0},
+		{NULL, ",2", 100, 0},
+		{NULL, " -1", -1, 1},
+		{NULL, "2, -1,0", 100, 0},
+		{NULL, TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "2", 101, 0},
+		{NULL, "0," TEN_X TEN_X TEN_X TEN_X TEN_X TEN_X TEN_X TEN_X TEN_X, 1, 1},
+		{NULL, "MIG-GPU-00000002-aaaa/1/0", 100, 1},
+		{NULL, "MIG-GPU-00000002/1/0", 111, 2}, /* half a UUID */
 		{"1", NULL, 10, 0},
 		{"1", "0", 10, 0}, /* the option goes before */
 		{"all", "0", 111, 0},
@@ -695,6 +726,7 @@ int main(void)
 		cmocka_unit_test(sums_over_gpus),
 		cmocka_unit_test(one_and_mixed_models),
 		cmocka_unit_test(amd_names),
+		cmocka_unit_test(a_card_without_a_name),
 		cmocka_unit_test(a_mute_collector_does_not_win),
 		cmocka_unit_test(a_silent_gpu_is_left_out_with_a_word),
 		cmocka_unit_test(null_platform),

@@ -4,6 +4,7 @@
 // machine. "The account" is what the agent's own answers say, taken beside the middleware's arithmetic.
 import { spawnSync } from 'node:child_process';
 import http from 'node:http';
+import net from 'node:net';
 import { connect } from '../../bindings/node/src/index.js';
 import { requestEnergy } from '../../bindings/node/src/middleware.js';
 import { assert, Machine, near, pause, run, Skip, until } from './harness.js';
@@ -379,6 +380,30 @@ await run(cases({
     assert.equal(energy.snapshot().energyJoules, null);
     assert.equal(warnings.length, 1);
     assert.match(warnings[0], /no agent answers at \/nowhere.*ergon agent/);
+  },
+
+  async 'requests in a row on a connection that breaks have all ended'() {
+    const machine = await Machine.start(MACHINE);
+    const { energy } = energyOf(machine);
+    const seen = [];
+    const port = await listen(http.createServer(energy.http((req, res) => {
+      seen.push(req.url);
+      if (req.url === '/answered')
+        res.end('x');
+    }, { route: (req) => req.url })));
+    for (let round = 0; round < 2; round++) {
+      const socket = net.connect(port, '127.0.0.1');
+      for (const path of ['/answered', '/first', ...Array(20).fill('/queued')])
+        socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      await until('all of them', () => seen.length === 22 * (round + 1));
+      socket.destroy();
+    }
+    const figures = await settled(energy, 44);
+    await pause(300);
+    const later = await energy.settle();
+    assert.ok(later.inFlightJoules === 0 && later.nonRequestJoules > figures.nonRequestJoules,
+      JSON.stringify(later));
+    assert.equal(later.requests, 44);
   },
 
   async 'what waits for a reading is bounded'() {

@@ -5,6 +5,8 @@ import { microjoules, parse } from '../../bindings/node/src/json.js';
 import { ClockMap } from '../../bindings/node/src/readings.js';
 import { Settlement } from '../../bindings/node/src/settle.js';
 import { EventParser } from '../../bindings/node/src/sse.js';
+import { ErgonError } from '../../bindings/node/src/errors.js';
+import { Window } from '../../bindings/node/src/window.js';
 import { difference, noteOf } from '../../bindings/node/src/totals.js';
 import { assert, dice, run } from './harness.js';
 
@@ -176,7 +178,7 @@ await run({
         let joules = 0;
         for (const step of readings) {
           const from = step.from ?? -1;
-          const touches = r.begin <= step.to && r.end > from;
+          const touches = r.begin < step.to && r.end > from;
           const shared = step.whole && step.from !== null;
           if (touches && !shared && joules !== null)
             joules = null;
@@ -221,6 +223,23 @@ await run({
     assert.equal(later(more, { joules: 4 }).uj, null);
     assert.equal(later({ total: null }).uj, null);
     assert.equal(later({ total: { ...totals().total, channels: ['rapl/p', 'rapl/q'] } }).uj, null);
+    // A counter that could not be read at the begin has what it went on with before in its next reading.
+    const two = (uj, status) => {
+      const doc = totals({ boot_ns: 2e9 });
+      doc.accounts[0].status = status;
+      doc.accounts.push({ ...doc.accounts[0], device: 'q', channel: 'rapl/q', joules: 7, status: 'ok' });
+      doc.accounts[0].joules = uj;
+      doc.total = { ...doc.total, channels: ['rapl/p', 'rapl/q'], joules: uj + doc.accounts[1].joules };
+      return doc;
+    };
+    const silent = noteOf(two(5, 'error'));
+    const back = two(1000, 'ok');
+    back.accounts[1].joules += 2;
+    back.total.joules += 2;
+    assert.deepEqual(difference(silent, noteOf(back)), { uj: 2000000n, estimated_uj: 0n, reasons: ['gap'] });
+    assert.equal(difference(silent, noteOf(back), { earlier: true }).uj, 997000000n);
+    assert.deepEqual(difference(noteOf(two(5, 'ok')), silent).reasons, ['gap']);
+    assert.equal(difference(noteOf(totals({}, { status: 'stale' })), noteOf(totals(more))).uj, null);
     const d = dice(6);
     const bad = [null, 'x', -1, [], {}, undefined, NaN, 1e400, true];
     for (let i = 0; i < ROUNDS; i++) {
@@ -237,6 +256,46 @@ await run({
       const { uj } = difference(first, note);
       assert.ok(uj === null || uj >= 0n);
     }
+  },
+
+  async 'components hold what was held over lost readings, as the total does'() {
+    const result = { name: 'work', state: 'ended', seconds: 2, begin_boot_ns: 0, end_boot_ns: 2e9,
+      begin_unix_seconds: 0, end_unix_seconds: 2, flags: ['held'],
+      total: { joules: 8, estimated_joules: 6, uncertainty_joules: 1, provenance: 'estimated', mean_watts: 4,
+        max_watts: 4 },
+      channels: [
+        { name: 'a', component: 'package', role: 'total', joules: 2, estimated_joules: 1 },
+        { name: 'b', component: 'dram', role: 'total', joules: null, estimated_joules: 5 },
+        { name: 'c', component: 'core', role: 'part', joules: null, estimated_joules: null },
+      ] };
+    const client = { totals: async () => totals(), windowTimeout: 1000, transport: { request: async (_, path) => ({
+      doc: path === '/windows' ? { schema: 'ergon.window/1', id: '0'.repeat(32) } : result }) } };
+    const m = await (await Window.begin(client, 'work')).end();
+    assert.deepEqual(m.components, { package: 3, dram: 5 });
+  },
+
+  async 'a window in which nothing was held is measured, whatever was held before'() {
+    const held = (joules, over = {}) => {
+      const doc = totals({ access: 'full', ...over });
+      doc.accounts.push({ ...doc.accounts[0], provenance: 'estimated', held: true, joules: 9, status: null });
+      doc.accounts[0].joules = joules;
+      doc.total = { ...doc.total, joules: joules + 9, estimated_joules: 9, provenance: 'estimated' };
+      return doc;
+    };
+    const answers = [held(5), held(8, { boot_ns: 2e9 })];
+    const client = {
+      windowTimeout: 1000,
+      totals: async () => answers.shift(),
+      transport: {
+        request: async (_, path) => {
+          if (path !== '/windows')
+            throw new ErgonError('no_such_window', 'another agent');
+          return { doc: { schema: 'ergon.window/1', id: '0'.repeat(32) } };
+        },
+      },
+    };
+    const m = await (await Window.begin(client, 'work')).end();
+    assert.deepEqual([m.joules, m.estimatedJoules, m.provenance, m.partial], [3, 0, 'measured', false]);
   },
 
   async 'a reading is placed by the least delay, never later than it arrives'() {

@@ -6,6 +6,22 @@ import { assert, Machine, near, pause, rejects, run, until } from './harness.js'
 
 const TRUTH = 0.005; // of the energy of a window of 1 s or more
 
+const LOST = `[scenario]
+title = a counter that cannot be read for 20 s
+[machine]
+cpus = 2
+packages = 2
+[rapl intel-rapl:0]
+name = package-0
+max-power = 20000W
+power = 100W
+event = 10s vanish for 20s
+[rapl intel-rapl:1]
+name = package-1
+max-power = 20000W
+power = 50W
+`;
+
 const sum = (joules) => Object.values(joules).reduce((a, b) => a + b, 0);
 
 async function onMachine(scenario, how = {}) {
@@ -147,6 +163,23 @@ await run({
     const truth = (await machine.truth(m.beginBootNs, m.endBootNs));
     const chassis = Object.keys(truth).find((id) => id.includes('power'));
     assert.ok(chassis && m.joules < truth[chassis] * 0.8, 'less than the whole, and said so');
+    client.close();
+  },
+
+  async 'a window through a restart that began while a counter could not be read: not what it used before'() {
+    const machine = await Machine.start(LOST, { clock: true });
+    const client = connect({ socket: machine.socket });
+    await machine.sleep(27);
+    const window = await client.begin('work');
+    await machine.sleep(5);
+    await machine.kill();
+    await machine.agent();
+    await machine.sleep(3);
+    const m = await window.end();
+    const truth = sum(await machine.truth(m.beginBootNs, m.endBootNs));
+    assert.deepEqual([m.source, m.partial, m.reasons], ['totals', true, ['gap']]);
+    assert.ok(m.joules > 0 && m.joules <= truth * 1.001, `${m.joules} J of ${truth} J`);
+    assert.ok(m.components.package === m.joules);
     client.close();
   },
 

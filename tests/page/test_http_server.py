@@ -115,6 +115,24 @@ def test_the_agent_goes_and_comes():
         agent.stop()
 
 
+def test_a_request_that_was_not_measured_from_its_begin_says_so():
+    with Place() as place:
+        sim = place.add(Sim(place, "constant-200w"))
+        agent = place.add(Agent(place, sim, "--interval", "100ms"))
+        agent.stop()
+        server = place.add(Server(place, agent.page))
+        got = []
+        t = threading.Thread(target=lambda: got.append(server.get("/work?ms=6000")))
+        t.start()
+        until("the request", lambda: server.totals()["requests"] == 1)
+        agent.close()
+        agent = place.add(Agent(place, sim, "--interval", "100ms"))
+        t.join()
+        assert re.search(r"^[0-9.]+ J at least, ", got[0][1], re.M), got
+        assert re.search(r"^[0-9.]+ J, ", server.get("/work?ms=200")[1], re.M)
+        agent.stop()
+
+
 def test_without_an_agent():
     with Place() as place:
         server = place.add(Server(place, place.path("nothing")))

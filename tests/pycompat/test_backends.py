@@ -5,12 +5,15 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from rig_compat import HEAD, PACKAGE, Place, Shared, environment, near, peers, raises, run_tests, zone  # noqa
 import ergon  # noqa: E402
+import rig_compat as rig  # noqa: E402
 from ergon import backends  # noqa: E402
 from ergon.backends import Capability, Info, Metrics, Settings, Value, side_by_side  # noqa: E402
+from ergon.backends import crosscheck  # noqa: E402
 from ergon.backends.crosscheck import CrossValidated  # noqa: E402
 from ergon.llenergymeasure import ErgonBackend, select_energy_sampler  # noqa: E402
 
@@ -157,7 +160,11 @@ def test_reports():
     assert set(report.left_out) == {"lost", "away"} and report.left_out["away"] == "no cable: plug it in"
     assert (right.open, wrong.open) == (0, 0)
     doc = json.loads(json.dumps(report.to_dict()))
-    assert doc["schema"] == "ergon.crosscheck/1" and doc["comparisons"][0]["agrees"] is False
+    assert doc["schema"] == "ergon.crosscheck/1" and doc["agree"] is False
+    pair, = doc["comparisons"][0]["pairs"]
+    assert pair["verdict"] == "disagree" and pair["bias"]["watts"] > 10 and pair["bias"]["parts"] == 1
+    assert {d["driver"]: d["code"] for d in doc["diagnostics"]} == \
+        {"wrong": "crosscheck", "lost": "sensor_error", "away": "sensor_absent"}, doc
     assert "DISAGREE" in str(report)
     same = side_by_side([right, Meter("other", 101.0, 2.0)], 0.3)
     assert same.agrees is True and not same.diagnostics, same
@@ -181,9 +188,10 @@ def test_validate_on_the_command_line():
                            capture_output=True, text=True, timeout=120, env=env)
         assert r.returncode == 0, r.stderr
         doc = json.loads(r.stdout)
-        assert doc["backends"][0]["name"] == "ergon" and doc["agrees"] is None, doc
-        near(doc["backends"][0]["joules"], 130 * doc["backends"][0]["seconds"], 0.05, "joules")
-        names = {one["name"] for one in doc["left_out"]}
+        assert doc["agree"] is None and doc["comparisons"] == [], doc
+        joules = sum(ch["joules"] for ch in doc["channels"] if ch["role"] == "total")
+        near(joules, 130 * doc["seconds"], 0.05, "joules")
+        names = {one["driver"] for one in doc["diagnostics"] if one["code"] == "sensor_absent"}
         assert {"zeus", "codecarbon", "nvml"} <= names and "pip install 'ergon[zeus]'" in r.stdout, doc
         r = subprocess.run([sys.executable, "-m", "ergon", "validate", "--duration", "0.2"],
                            capture_output=True, text=True, timeout=120, env=env)
@@ -201,6 +209,85 @@ def test_a_second_interface_of_our_own_is_a_check():
         assert [v.primary for v in cpu] == [True, False], cpu
         near(cpu[1].joules, 240, 0.01, cpu[1].channel)
         near(r.total_energy_j, 260, 0.002, "added twice")
+
+
+def keys(a, b, at="", free=("channels",)):
+    """Each key of the one is in the other, at every level. free: keys whose members may be fewer in b."""
+    if isinstance(a, dict):
+        if at.split("[")[0].rpartition(".")[2] in free:
+            assert set(b) <= set(a), (at, set(b) - set(a))
+        else:
+            assert set(a) == set(b), (at, set(a) ^ set(b))
+        for key in b:
+            keys(a[key], b[key], f"{at}.{key}", free)
+    elif isinstance(a, list):
+        for i, (one, other) in enumerate(zip(a, b)):
+            keys(one, other, f"{at}[{i}]", free)
+    else:
+        kinds = [type(None)] if None in (a, b) else []
+        kinds += [bool] if isinstance(a, bool) else [int, float] if isinstance(a, (int, float)) else [type(a)]
+        assert isinstance(b, tuple(kinds)), (at, a, b)
+
+
+def twice_by_both(scenario, c=True):
+    """The report of `ergon validate` (c=False: not asked) and that of ergon.validate(), of one machine."""
+    with Place() as place:
+        m = Shared(place, scenario)
+        m.sleep(1)
+        old, crosscheck.time = crosscheck.time, SimpleNamespace(**{**vars(time), "sleep": m.sleep})
+        try:
+            ours = json.loads(json.dumps(ergon.validate(10, ["ergon"], source=m.source).to_dict()))
+        finally:
+            crosscheck.time = old
+        if not c:
+            return None, ours
+        m.agent.stop()
+        m.sim.time.close()
+        m.sim.time = None
+        r = subprocess.run([rig.ERGON, "validate", "--json", "-d", "10", "--root", m.sim.root, "--clock",
+                            m.sim.clock], capture_output=True, text=True, timeout=120)
+        theirs = json.loads(r.stdout)
+        assert r.returncode == (0 if theirs["agree"] else 1), r
+        return theirs, ours
+
+
+def test_one_shape_in_c_and_in_python():
+    """`ergon.crosscheck/1` key by key, and the same findings on the same machine."""
+    for more in ("", "gain = +2%\n"):
+        c, python = twice_by_both(TWICE + more)
+        keys(c, python)
+        assert c["schema"] == python["schema"] == "ergon.crosscheck/1"
+        assert c["agree"] is python["agree"] is (not more), (c["agree"], python["agree"])
+        assert [d["code"] for d in c["diagnostics"] if d["code"] == "crosscheck"] == \
+            [d["code"] for d in python["diagnostics"] if d["code"] == "crosscheck"]
+        assert len(c["comparisons"]) == len(python["comparisons"]) == 1
+        for a, b in zip(c["comparisons"], python["comparisons"]):
+            assert (a["component"], a["device"]) == (b["component"], b["device"])
+            for x, y in zip(a["interfaces"], b["interfaces"]):
+                for key in ("backend", "version", "channels", "driver", "source", "reference", "method",
+                            "provenance", "accuracy"):
+                    assert x[key] == y[key], (key, x, y)
+                for key in ("joules", "uncertainty_joules"):
+                    near(y[key] / python["seconds"], x[key] / c["seconds"], 0.01, key)
+                assert all(seconds is None or 0 < seconds < 5 for one in (x, y)
+                           for seconds in one["overhead"].values()), (x, y)
+            for x, y in zip(a["pairs"], b["pairs"]):
+                for key in ("channels", "verdict", "one_sensor"):
+                    assert x[key] == y[key], (key, x, y)
+                near(y["compared_seconds"], x["compared_seconds"], 0.02, "seconds")
+                assert abs(y["difference_percent"] - x["difference_percent"]) < 0.02, (x, y)
+                assert 0.3 < y["joint_uncertainty_joules"] / x["joint_uncertainty_joules"] < 3, (x, y)
+                assert abs(y["bias"]["watts"] - x["bias"]["watts"]) < 0.05, (x, y)
+        print(f"# C {c['comparisons'][0]['pairs'][0]['difference_percent']:.4f} %, Python "
+              f"{python['comparisons'][0]['pairs'][0]['difference_percent']:.4f} %")
+
+
+def test_an_interface_that_is_silent_is_not_compared():
+    """Energy that was held or is missing is no disagreement: the pair is incomplete, without a figure."""
+    _, doc = twice_by_both(TWICE + "event = 4s vanish\n", c=False)
+    pair, = doc["comparisons"][0]["pairs"]
+    assert pair["verdict"] == "incomplete" and doc["agree"] is False, pair
+    assert pair["difference_joules"] is None and pair["compared_seconds"] == 0 and pair["bias"]["parts"] == 0
 
 
 POINT = """

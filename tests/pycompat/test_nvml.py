@@ -146,6 +146,34 @@ answer(**out)
     assert r == expected, (r, expected)
 
 
+def test_an_index_means_the_same_gpu_to_all_backends():
+    """Where a framework is shown some GPUs in an order of its own; and one that is lost leaves no sum."""
+    r = run("""
+import ergon, pynvml
+from ergon.backends import get, validate
+source = ergon.connect(library=True)
+os.environ["CUDA_VISIBLE_DEVICES"] = "2,0"
+report = validate(1.0, ["ergon", "nvml", "nvml-power"], source=source)
+backend = get("nvml", gpu_indices=[5])
+there = backend.is_available(), backend.why_not()
+backend = get("nvml")
+handle = backend.start_tracking(); time.sleep(0.3)
+read = pynvml.nvmlDeviceGetTotalEnergyConsumption
+def lost(h):
+    if h is backend._handles[0]: raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
+    return read(h)
+pynvml.nvmlDeviceGetTotalEnergyConsumption = lost
+m = backend.stop_tracking(handle)
+answer(watts={x.name: {i: round(j / x.metrics.duration_sec / 100) for i, j in x.metrics.per_gpu_j.items()}
+              for x in report.runs}, agrees=report.agrees, text=str(report), there=there,
+       total=m.total_energy_j, left=sorted(m.per_gpu_j), reason=m.reason)
+""", *(gpu(f"G{k}", f"{100 * k}W") for k in (1, 2, 3)))
+    assert r["watts"] == {name: {"0": 3, "1": 1} for name in ("ergon", "nvml", "nvml-power")}, r
+    assert r["agrees"], r["text"]
+    assert not r["there"][0] and "GPU 5" in r["there"][1], r
+    assert r["total"] is None and r["left"] == [1] and "GPU 0" in r["reason"], r
+
+
 def test_d6_d7_d8_d9_polled_power():
     """Zeus's PowerMonitor beside ours on GPUs without a counter: constant, and two squares; and a window on a
     GPU before Volta."""

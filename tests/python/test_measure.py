@@ -74,6 +74,29 @@ def test_the_error_of_the_block_is_kept():
         assert m.joules is None and m.partial
 
 
+def test_a_log_that_cannot_be_written_loses_nothing_else():
+    log, null = "/nonexistent/x.csv", ergon.NullSource()
+
+    @ergon.measured(source=null, log=log)
+    def f():
+        return 42
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert f() == 42 and f.energy.last.name.endswith("f")
+        for block in (ergon.measure("m", source=null, log=log), ergon.Tracker(source=null, log=log)):
+            try:
+                with block:
+                    raise KeyError("mine")
+            except KeyError:
+                pass
+    assert ["could not be logged" in str(w.message) for w in caught] == [True], caught
+    try:
+        ergon.Log(log).write(f.energy.last)
+        raise AssertionError("written")
+    except OSError:
+        pass
+
+
 def test_by_hand():
     with Here() as here:
         m = ergon.measure("hand")
@@ -168,6 +191,21 @@ def test_decorated_generators():
             await it.aclose()
         asyncio.run(use())
         assert len(agen.energy.measurements) == 2 and here.source.windows() == []
+
+
+def test_a_generator_that_ends_inside_a_later_block():
+    with Here():
+        @ergon.measured
+        def parts():
+            yield 1
+        generator = parts()
+        next(generator)
+        with ergon.measure("later") as m:
+            assert list(generator) == []
+            assert ergon.current() is m
+            ergon.units("rows", 3)
+        assert m.measurement.units == {"rows": 3}, m.measurement
+        assert ergon.current() is None
 
 
 def test_async():
@@ -273,6 +311,83 @@ def test_tracker():
             except ErgonError:
                 pass
         assert here.source.windows() == []
+
+
+def test_a_forked_child_waits_for_no_thread_of_its_parent():
+    """Also where one was in the middle of a window, a log or a tracker at the fork."""
+    inside, leave = threading.Event(), threading.Event()
+
+    class Slow(ergon.NullSource):
+        def begin(self, *_, **__):
+            return Hanging(self, "w", None, False)
+
+    class Hanging(ergon.Window):
+        def _read(self, end):
+            if not end:
+                inside.set()
+                leave.wait(60)
+            return ergon.Measurement(self.name, "slow")
+    with Place() as place:
+        log = ergon.Log(place.path("log.csv"))
+        tracker = ergon.Tracker(source=Slow(), interval=0.01, on_sample=lambda _: None, log=log)
+        tracker.start()
+        assert inside.wait(30)
+        log._lock.acquire()
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(20)
+            try:
+                tracker.stop()
+                os._exit(0)
+            finally:
+                os._exit(1)
+        status = os.waitpid(pid, 0)[1]
+        log._lock.release()
+        leave.set()
+        tracker.stop()
+        assert os.waitstatus_to_exitcode(status) == 0, status
+
+
+IN_HANDLERS = """
+import fcntl, os, signal, sys
+sys.path.insert(0, sys.argv[1]); sys.dont_write_bytecode = True
+import ergon, ergon.log, ergon.measure as _
+measure = sys.modules["ergon.measure"]
+told, old_connect, old_flock = [], measure.connect, fcntl.flock
+tracker = ergon.Tracker(log=sys.argv[2])
+def handler(*_):
+    told.append(1)
+    for what in (ergon.default_source, tracker.stop):
+        try: what()
+        except ergon.ErgonError as error: pass
+signal.signal(signal.SIGUSR1, handler)
+def interrupt(): os.kill(os.getpid(), signal.SIGUSR1); sum(range(1000))
+class Source(ergon.NullSource):
+    def begin(self, *a, **k): interrupt(); return super().begin(*a, **k)
+def connect():
+    if not told: interrupt()
+    return Source()
+measure.connect = connect
+tracker.start()                         # finding the source, and beginning, are interrupted by stop()
+tracker.start_task("t"); tracker.stop_task("t")
+if tracker.running: tracker.stop()
+tracker.start()
+def flock(*a): fcntl.flock = old_flock; old_flock(*a); interrupt()
+fcntl.flock = flock
+ergon.Log(sys.argv[2])
+tracker._log.write(ergon.Measurement("interrupted", "null"))
+print(len(told), [line.split(",")[2] for line in open(sys.argv[2])])
+"""
+
+
+def test_a_tracker_is_stopped_by_a_handler_of_a_signal():
+    """Whatever of ours it interrupts, it does not wait for a lock that its own thread holds."""
+    with Place() as place:
+        r = subprocess.run([sys.executable, "-c", IN_HANDLERS, PACKAGE, place.path("log.csv")],
+                           capture_output=True, text=True, timeout=60)
+        assert r.returncode == 0, r
+        told, _, names = r.stdout.partition(" ")
+        assert int(told) >= 4 and "'interrupted', 'tracker'" in names, r
 
 
 def test_tasks_without_a_tracker_running():
@@ -441,6 +556,29 @@ def test_command_line():
         assert "open" in command("windows", env=env).stdout
         window.cancel()
         assert "ergon agent" in command("totals", "--socket", here.place.path("no"), code=1).stderr
+
+
+def test_what_is_wrong_with_an_option_is_told_in_a_line():
+    with Here() as here:
+        env = {"ERGON_SOCKET": here.agent.socket}
+        for words, more in ((("validate", "--duration", "0"), {}), (("totals", "--url", "ftp://x"), {}),
+                            (("totals", "--url", "http://h:port"), {}),
+                            (("run", "true"), {"ERGON_BACKEND": "none"})):
+            r = command(*words, env=dict(env, **more), code=2)
+            assert r.stderr.startswith("python -m ergon: ") and r.stderr.count("\n") == 1, r.stderr
+
+
+def test_signals_that_are_ignored_stay_so():
+    """nohup, and commands in the background of a script: the command is started as without us."""
+    with Here() as here:
+        ignored = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+        r = subprocess.run([sys.executable, "-m", "ergon", "run", "--", "sh", "-c",
+                            "grep SigIgn /proc/self/status"], capture_output=True, text=True, timeout=60,
+                           env=dict(os.environ, PYTHONPATH=PACKAGE, ERGON_SOCKET=here.agent.socket),
+                           preexec_fn=lambda: [signal.signal(s, signal.SIG_IGN) for s in ignored])
+        mask = int(r.stdout.split()[1], 16)
+        assert all(mask & 1 << s - 1 for s in ignored), r.stdout
+        assert not mask & 1 << signal.SIGUSR1 - 1
 
 
 def test_a_command_runs_also_where_nothing_measures():

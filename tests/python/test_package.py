@@ -9,7 +9,7 @@ import subprocess
 import sys
 import zipfile
 
-from rig_python import MACHINE, PACKAGE, Agent, Place, Sim, ergon, run_tests
+from rig_python import MACHINE, PACKAGE, SOURCE, Agent, Place, Sim, ergon, run_tests
 
 LINE_MAX = 110
 
@@ -45,9 +45,14 @@ def test_the_wheel_in_a_clean_environment():
         path = wheel(place)
         with zipfile.ZipFile(path) as z:
             names = z.namelist()
+            licences = [z.read(n) for n in names if n.rpartition("/")[2] == "LICENSE"]
             meta = z.read(next(n for n in names if n.endswith("/METADATA"))).decode()
         wanted = {os.path.relpath(p, PACKAGE) for p in sources()} | {"ergon/py.typed"}
         assert wanted <= set(names), wanted - set(names)
+        junk = [n for n in names if not n.startswith(("ergon/", "ergon-")) or "test" in n or ".pyc" in n]
+        assert not junk, junk
+        with open(os.path.join(SOURCE, "LICENSE"), "rb") as f:
+            assert licences == [f.read()], "the licence goes with the package"
         assert f"Version: {ergon.__version__}" in meta and "Requires-Python: >=3.9" in meta, meta
         required = [line for line in meta.splitlines() if line.startswith("Requires-Dist")]
         assert all("extra ==" in line for line in required), required  # nothing at run time
@@ -110,7 +115,10 @@ def test_nothing_but_the_standard_library_is_imported():
     """Of optional parts only by name, when they are asked for."""
     r = run(sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {PACKAGE!r})\n"
             "sys.dont_write_bytecode = True\nbefore = set(sys.modules)\n"
-            "import ergon, ergon.agent, ergon.page, ergon.library\n"
+            "import ergon, threading, os\n"
+            "assert not {'asyncio', 'ssl', 'http.client', 'ctypes'} & set(sys.modules), sorted(sys.modules)\n"
+            "assert threading.active_count() == 1\n"
+            "import ergon.agent, ergon.page, ergon.library\n"
             "import ergon.middleware.asgi, ergon.middleware.wsgi\n"
             "new = {m.split('.')[0] for m in set(sys.modules) - before} - set(sys.stdlib_module_names)\n"
             "print(sorted(new))")

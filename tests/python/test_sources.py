@@ -11,10 +11,11 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 from rig_python import (MACHINE, NS, PACKAGE, Agent, Place, Sim, Skip, boot_ns, check, ergon, near,
                         run_tests, times, until)
-from ergon import _delta, page as page_module
+from ergon import _delta, _fork, page as page_module
 from ergon.errors import ProtocolError, Unavailable, WindowClosed
 
 LAPTOP = """[scenario]
@@ -192,6 +193,43 @@ def test_a_counter_that_starts_again_is_partial():
             assert 0 < m.joules < 0.8 * 240 * m.seconds, m  # at least this much, and said to be less
 
 
+LOST = """[scenario]
+title = a counter that cannot be read for 20 s
+[machine]
+cpus = 2
+packages = 2
+[rapl intel-rapl:0]
+name = package-0
+max-power = 20000W
+power = 100W
+event = 10s vanish for 20s
+[rapl intel-rapl:1]
+name = package-1
+max-power = 20000W
+power = 50W
+"""
+
+
+def test_a_window_that_begins_while_a_counter_cannot_be_read():
+    """What the counter went on with before is not of this window, by whichever way."""
+    with Place() as place:
+        sim, agent = both(place, clock=True, scenario=LOST)
+        old, page_module.boot_ns = page_module.boot_ns, sim.time.now
+        try:
+            with ergon.connect(agent.socket) as source, ergon.connect(page=agent.page) as page:
+                sim.time.sleep(27)
+                windows, first = [source.begin("agent"), page.begin("page")], source.totals()
+                sim.time.sleep(6)
+                found = [w.end() for w in windows] + [_delta.delta(first, source.totals(), {})]
+                for m in found:
+                    assert m.partial and "gap" in m.flags, m
+                    truth = sim.truth(*times(m))
+                    assert m.joules <= sum(truth.values()) * 1.001, (m, truth)
+                    assert m.joules >= truth["rapl intel-rapl:1"] * 0.999, (m, truth)
+        finally:
+            page_module.boot_ns = old
+
+
 def test_more_windows_than_one_may_have():
     with Place() as place:
         sim, agent = both(place, clock=True, config="[access]\nmax_windows = 3\n")
@@ -213,6 +251,34 @@ def test_an_expired_window_has_its_whole_value():
             m = window.end()
             assert m.seconds > 1.55 and not m.partial
             check(sim, m)
+
+
+def test_an_end_whose_answer_was_lost_has_its_own_time():
+    with Place() as place:
+        sim, agent = both(place, clock=True)
+        with ergon.connect(agent.socket) as source:
+            window = source.begin("lost")
+            sim.time.sleep(1)
+            source.client.ask("POST", f"/windows/{window._id}/end")
+            sim.time.sleep(1)
+            m = window.end()
+            assert m.seconds == 1.0 and not m.partial, m
+            check(sim, m)
+
+
+def test_held_energy_is_in_the_parts_as_in_the_whole():
+    from decimal import Decimal
+    from ergon import agent as agent_module
+    with Place() as place:
+        _, agent = both(place)
+        made = agent.local("/api/v1/windows", "POST", {"name": "x"}).json
+        doc = json.loads(agent.local(f"/api/v1/windows/{made['id']}/end", "POST").text, parse_float=Decimal)
+    doc["total"].update(joules=8, estimated_joules=6)
+    for channel, (read, held) in zip(doc["channels"], ((2, 1), (None, 5), (None, None))):
+        channel.update(joules=read, estimated_joules=held, uncertainty_joules=None, mean_watts=None)
+    m = agent_module.measurement(doc, name="x", backend="agent")
+    assert [(e.joules, e.estimated_joules) for e in m.entries[:3]] == [(3, 1), (5, 5), (None, 0)]
+    assert (m.joules, m.estimated_joules) == (8, 6)
 
 
 def test_cancel_leaves_nothing():
@@ -309,6 +375,53 @@ print(json.dumps(dict(m.to_dict(), begin_ns=m.begin_ns, end_ns=m.end_ns, microjo
         assert abs((m["end_ns"] - m["begin_ns"]) / 1e9 - m["seconds"]) < 1e-6
 
 
+class Moving:
+    """Simulated time goes on meanwhile."""
+
+    def __init__(self, sim):
+        self.sim, self.stop = sim, threading.Event()
+
+    def __enter__(self):
+        def move():
+            while not self.stop.is_set():
+                self.sim.time.sleep(0.2)
+                time.sleep(0.01)
+        self.thread = threading.Thread(target=move)
+        self.thread.start()
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+
+
+def test_coarse_windows_by_the_totals_alone_hold_their_work():
+    """One more window than the agent keeps, and one through a restart: end at a renewal after their end."""
+    with Place() as place:
+        sim, agent = both(place, config="[access]\nmax_windows = 1\n", clock=True)
+        with ergon.connect(url=f"http://{agent.address}") as source:
+            with Moving(sim):
+                kept = source.begin("kept")
+            for _ in range(2):
+                begin_ns = sim.time.now()
+                with Moving(sim):
+                    window = source.begin("one too many")
+                begun_ns = sim.time.now()
+                sim.time.sleep(0.1)
+                end_ns = sim.time.now()
+                with Moving(sim):
+                    m = window.end()
+                assert begin_ns <= m.begin_ns <= begun_ns and m.end_ns >= end_ns, (begin_ns, begun_ns, m)
+                assert m.joules > 0 and m.seconds > 0 and m.edges == "renewal" and not m.partial, m
+                check(sim, m)
+            agent.kill()
+            place.add(Agent(place, sim, listen=agent.address))
+            end_ns = sim.time.now()
+            with Moving(sim):
+                m = kept.end()
+            assert m.end_ns >= end_ns and not m.partial, (end_ns, m)
+            check(sim, m)
+
+
 def test_over_tcp_with_a_token():
     with Place() as place:
         token = place.path("token")
@@ -391,6 +504,28 @@ def test_a_page_reads_as_libergon_does():
                     assert now[account.account.key].microjoules == uj
         finally:
             agent.process.send_signal(18)
+
+
+def test_a_page_tells_accuracy_in_watts_and_late_readings():
+    """Of a card's counter that is good for some watts at best, and that is read now and then."""
+    with Place() as place:
+        _, agent = both(place, "--interval", "100ms")
+        with open(agent.page, "r+b") as f:  # records do not change while the agent runs
+            records = struct.unpack_from("<Q", f.read(64), 40)[0]
+            f.seek(records + 392)
+            f.write(struct.pack("<Q", 50 * 10 ** 6))
+        with ergon.connect(page=agent.page) as source:
+            key = source.page.accounts[0].account.key
+            window = source.begin("watts")
+            time.sleep(0.5)
+            m = window.end()
+            entry = next(e for e in m.entries if e.channel == source.page.accounts[0].account.channel)
+            assert entry.uncertainty_joules >= 0.999 * 2.4 / 1.96 * 50 * m.seconds, entry
+            now = source.totals()
+            late = replace(now, readings=dict(now.readings))
+            late.readings[key] = replace(now.readings[key], age_seconds=now.age_seconds + 3)
+            facts = source.facts(now, late)[source.page.accounts[0].account.channel]
+            assert abs(facts.update_seconds - 3) < 1e-6 and facts.watts == 50, facts
 
 
 def test_a_page_over_a_kill():
@@ -480,6 +615,37 @@ def test_damaged_pages_are_refused():
                 pass
 
 
+def test_all_lines_are_of_one_tick():
+    """A tick between two lines: both are read anew."""
+    with Place() as place:
+        _, agent = both(place)
+        copy = place.path("copy")
+        shutil.copy(agent.page, copy)
+        with open(copy, "r+b") as f:
+            lines = struct.unpack_from("<Q", f.read(64), 48)[0]
+
+            def put(at, value):
+                f.seek(at)
+                f.write(struct.pack("<Q", value))
+                f.flush()
+
+            class Page(page_module.EnergyPage):
+                ticked = False
+
+                def line(self, i):
+                    found = super().line(i)
+                    if i == 0 and not self.ticked:
+                        self.ticked = True
+                        put(192, self.tick()[0] + 2)
+                        for k in range(len(self._lines)):
+                            put(lines + 64 * k + 8, 10 ** 15)
+                    return found
+            page = Page(copy)
+            tick, found = page.lines()
+            assert len(found) > 1 and {line[0] for line in found} == {10 ** 15}, found
+            assert tick[0] == page.tick()[0]
+
+
 def test_a_page_that_is_torn_is_given_up():
     """Odd sequence words: of a writer that died. Bounded, and said."""
     with Place() as place:
@@ -565,6 +731,22 @@ def test_nothing_here_says_what_helps():
         finally:
             for name in ("SOCKET", "PAGE", "LIBRARY", "BACKEND"):
                 os.environ.pop("ERGON_" + name, None)
+
+
+def test_looking_for_an_agent_again_and_again_leaves_nothing():
+    """What is registered for forked children stays for the life of the process."""
+    calls, old = [], os.register_at_fork
+    os.register_at_fork = lambda **_: calls.append(1)
+    try:
+        for _ in range(300):
+            try:
+                ergon.connect("/nonexistent/ergon.sock")
+                raise AssertionError("connected to nothing")
+            except Unavailable:
+                pass
+    finally:
+        os.register_at_fork = old
+    assert not calls and len(_fork._methods) < 200, (len(calls), len(_fork._methods))
 
 
 def test_a_socket_that_is_not_for_us():
@@ -705,6 +887,9 @@ def test_differences_of_accounts():
     assert m.microjoules == 1 and m.partial and "dram" in m.reason and "device_lost" in m.flags
     m = delta(at(0, package=9), at(20, package=10, dram=(7, {"since_unix_seconds": 1010.0})))
     assert m.microjoules == 8 and m.partial  # from its first reading on
+    m = delta(at(0, package=9), at(20, package=(10, {"counted": False, "role": "part"}),
+                                   chassis=(70, {"since_unix_seconds": 1010.0})))
+    assert m.microjoules == 1 and m.partial and "chassis" in m.reason  # which holds the package's again
     m = delta(at(0, package=9), at(20, package=10, dram=(7, {"since_unix_seconds": 5.0})))
     assert m.microjoules == 1 and m.partial  # it was not counted before
     m = delta(at(0, package=9), at(20, package=10,
@@ -717,8 +902,16 @@ def test_differences_of_accounts():
     assert m.microjoules == 1 and len(m.entries) == 2
     m = delta(at(0, package=9), at(20, package=(10, {"status": "error"})))
     assert m.microjoules == 1 and m.partial and m.flags == ("gap",)
+    m = delta(at(0, dram=1, package=(9, {"status": "no_data"})), at(20, dram=3, package=4000))
+    assert m.microjoules == 2 and m.partial and m.flags == ("gap",)  # it has energy of before the window
     m = delta(at(0, package=(None, {"status": "no_data"})), at(20, package=(None, {"status": "no_data"})))
     assert m.microjoules is None and m.partial and "never" in m.reason
+    m = delta(at(0, package=9, package_held=(7, {"held": True})),
+              at(20, package=10, package_held=(7, {"held": True})))
+    assert m.microjoules == 1 and m.estimated_microjoules == 0
+    assert m.provenance == "measured"  # what was held before the window is none of its joules
+    m = delta(at(0, package=9), at(20, package=9))
+    assert m.microjoules == 0 and m.provenance == "measured" and not m.partial
     m = delta(at(50, package=9), at(20, package=10))  # the machine restarted: Unix time tells
     assert m.seconds == 0.0 or m.seconds >= 0
 

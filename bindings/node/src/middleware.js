@@ -27,6 +27,15 @@ function statusClass(res) {
   return STATUS[Math.floor(res.statusCode / 100)] ?? OTHER;
 }
 
+/** A bound as Prometheus writes it, whatever the client library: 1.0, 0.25, 1e-05. */
+function bound(joules) {
+  if (joules === undefined)
+    return '+Inf';
+  if (joules < 1e-4)
+    return joules.toExponential().replace(/e-(\d)$/, 'e-0$1');
+  return Number.isInteger(joules) ? `${joules}.0` : String(joules);
+}
+
 /** Requests by method, route and class of status, each with its buckets of joules. */
 class Histogram {
   constructor(buckets, routesMax) {
@@ -41,8 +50,9 @@ class Histogram {
     const key = `${method} ${route}`;
     let pair = this.pairs.get(key);
     if (!pair) {
-      if (this.pairs.size >= this.routesMax)
-        return this.pairs.get(OTHER) ?? this.add(OTHER, { method: OTHER, route: OTHER });
+      const rest = `${OTHER} ${OTHER}`;
+      if (this.pairs.size >= this.routesMax && key !== rest)
+        return this.pair(OTHER, OTHER);
       pair = this.add(key, { method, route });
     }
     return pair;
@@ -75,7 +85,7 @@ class Histogram {
       let below = 0;
       counts.forEach((n, i) => {
         below += n;
-        out.push({ metricName: `${name}_bucket`, labels: { ...labels, le: this.buckets[i] ?? '+Inf' },
+        out.push({ metricName: `${name}_bucket`, labels: { ...labels, le: bound(this.buckets[i]) },
           value: below });
       });
       out.push({ metricName: `${name}_sum`, labels, value: sum });
@@ -116,6 +126,7 @@ export class RequestEnergy {
   #settlement;
   #histogram;
   #open = new Set(); // answers
+  #queued = new WeakMap(); // by connection: ends of answers that wait for earlier ones
   #requests = 0;
   #settled = 0;
   #units = new Map();
@@ -126,12 +137,14 @@ export class RequestEnergy {
   #warn;
   #window;
   #stale;
+  #longest;
   #registry = null;
   #metrics = [];
 
   constructor(options = {}) {
     const interval = checked(options.interval ?? 1000, 'interval (ms)', 100, 60000);
     this.#window = checked(options.window ?? 300000, 'window (ms)', 2 * interval, 86400000);
+    this.#longest = checked(options.longestStep ?? 60000, 'longestStep (ms)', interval, 3600000);
     this.#stale = Math.max(5000, 3 * interval);
     const buckets = options.buckets ?? BUCKETS;
     if (!Array.isArray(buckets) || buckets.length > 64 || !buckets.every((b, i) => Number.isFinite(b) && b > (buckets[i - 1] ?? 0)))
@@ -145,7 +158,7 @@ export class RequestEnergy {
     this.#client = options.client ?? connect(options);
     this.#readings = new Readings(this.#client, {
       interval,
-      longest: checked(options.longestStep ?? 60000, 'longestStep (ms)', interval, 3600000),
+      longest: this.#longest,
       reading: (reading) => this.#onReading(reading),
       state: (error) => this.#onState(error),
     });
@@ -166,8 +179,7 @@ export class RequestEnergy {
       return;
     this.#open.add(res); // a property of its own, or a WeakSet, makes an answer slow
     const entry = this.#settlement.begin(performance.now());
-    // Comes after `finish`, and where there is none.
-    res.on('close', () => {
+    const ended = () => {
       if (!this.#open.delete(res))
         return;
       const now = performance.now();
@@ -182,7 +194,23 @@ export class RequestEnergy {
       entry.status = statusClass(res);
       this.#requests++;
       this.#settlement.end(entry, now);
-    });
+    };
+    // Comes after `finish`, and where there is none.
+    res.on('close', ended);
+    if (res.socket === null && req.socket)
+      this.#afterSocket(req.socket, res, ended);
+  }
+
+  /** An answer that waits for an earlier one of its connection (pipelining) is not told when that breaks. */
+  #afterSocket(socket, res, ended) {
+    let queued = this.#queued.get(socket);
+    if (!queued) {
+      queued = new Set();
+      this.#queued.set(socket, queued);
+      socket.once('close', () => queued.forEach((end) => end()));
+    }
+    queued.add(ended);
+    res.on('close', () => queued.delete(ended));
   }
 
   /** For Express: app.use(energy.express()), before everything that is to be counted. */
@@ -237,10 +265,10 @@ export class RequestEnergy {
   }
 
   #onReading({ t, joules, whole, note }) {
-    this.#settlement.reading(t, joules, whole);
+    const shared = this.#settlement.reading(t, joules, whole);
     this.#note = note;
     this.#lastMs = performance.now();
-    if (!whole)
+    if (!shared)
       this.#history = []; // the gauge is about time that is known
     this.#history.push({ t, energy: this.#settlement.energy, requests: this.#settled });
     while (this.#history.length > HISTORY_MAX || this.#history[0].t < t - this.#window)
@@ -250,6 +278,9 @@ export class RequestEnergy {
   #onState(error) {
     const first = this.#error === null;
     this.#error = error;
+    const { t } = this.#readings;
+    if (error && (t === null || performance.now() - t > this.#longest))
+      this.#settlement.giveUp(); // whatever comes will not be shared
     if (error && first)
       this.#warn(`ergon: no energy of requests for now: ${error.message}`);
   }

@@ -99,7 +99,7 @@ export class Readings {
     if (before && note.boot_ns === before.boot_ns)
       return; // the same sample
     const t = Math.min(now, Math.max(placed, this.t ?? placed));
-    const { uj, reasons } = before ? difference(before, note) : { uj: null, reasons: ['first'] };
+    const { uj, reasons } = before ? difference(before, note, { earlier: true }) : { uj: null, reasons: ['first'] };
     const seconds = before ? (note.boot_ns - before.boot_ns) / 1e9 : 0;
     this.note = note;
     this.t = t;

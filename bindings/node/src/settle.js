@@ -13,7 +13,7 @@
 //
 // A step whose energy is not known, or not known to be of all of the time, is not shared: what is known
 // of it is non-request energy, and every request that was in flight in it is unmeasured: it gets no figure, and
-// what it had gathered before goes to non-request energy too, so that the sums close.
+// what it had gathered before and gathers later is non-request energy, so that the sums close.
 
 export const EVENTS_MAX = 1 << 18; // begins and ends that wait for a reading
 
@@ -30,14 +30,15 @@ export class Settlement {
     this.t = null; // of the last reading
     this.step = 0;
     this.lastUnshared = -1;
-    this.overflowed = false;
+    this.lost = false; // this step will not be shared
     this.inFlight = 0; // as of the last reading
+    this.doomed = 0; // of them, that will be unmeasured
     this.whole = 0; // joules per request in flight, since the start
     this.part = 0; // of a joule
     this.energy = 0; // joules of all steps
     this.nonRequest = 0;
     this.finished = 0; // joules that settled requests got
-    this.unfinished = 0; // joules of those in flight
+    this.unfinished = 0; // joules of those in flight that will have a figure
     this.unmeasured = 0; // requests
     this.unknownSeconds = 0; // of steps that were not shared
   }
@@ -55,53 +56,64 @@ export class Settlement {
 
   note(entry, t) {
     if (this.times.length >= this.eventsMax)
-      this.overflow();
+      this.giveUp();
     this.times.push(t);
     this.entries.push(entry);
   }
 
-  // Too many wait: this step will not be shared, and they are settled without a figure.
-  overflow() {
-    this.overflowed = true;
-    this.lastUnshared = this.step;
+  /** Too many wait, or for too long: this step will not be shared, and they are settled without a figure. */
+  giveUp() {
+    this.lost = true;
+    this.doom();
     for (const entry of this.entries)
       this.event(entry);
     this.times = [];
     this.entries = [];
   }
 
-  event(entry) {
+  doom() {
+    this.lastUnshared = this.step;
+    this.doomed = this.inFlight;
+    this.nonRequest += this.unfinished;
+    this.unfinished = 0;
+  }
+
+  // after: a begin at the moment of the reading itself is of the next step.
+  event(entry, after = false) {
     if (entry.step < 0) {
-      entry.step = this.step;
+      entry.step = this.step + (after ? 1 : 0);
       entry.whole = this.whole;
       entry.part = this.part;
       this.inFlight++;
+      if (this.lastUnshared === entry.step)
+        this.doomed++;
       return;
     }
     this.inFlight--;
-    const joules = Math.max(0, this.whole - entry.whole + (this.part - entry.part));
-    this.unfinished = this.inFlight === 0 ? 0 : Math.max(0, this.unfinished - joules);
     if (this.lastUnshared >= entry.step) {
-      this.nonRequest += joules;
+      this.doomed--;
       this.unmeasured++;
       this.settled(entry, null);
-    } else {
-      this.finished += joules;
-      this.settled(entry, joules);
+      return;
     }
+    const joules = Math.max(0, this.whole - entry.whole + (this.part - entry.part));
+    this.unfinished = this.inFlight === this.doomed ? 0 : Math.max(0, this.unfinished - joules);
+    this.finished += joules;
+    this.settled(entry, joules);
   }
 
   /**
    * The reading of time t (ms, not before the last one, not after now).
    * @param {number|null} joules since the last reading; null: not known
    * @param {boolean} whole it is the energy of all of the time
+   * @returns {boolean} the step was shared
    */
   reading(t, joules, whole) {
     const from = this.t ?? t;
     const to = Math.max(t, from);
-    const shared = whole && joules !== null && this.t !== null && !this.overflowed;
+    const shared = whole && joules !== null && this.t !== null && !this.lost;
     if (!shared) {
-      this.lastUnshared = this.step;
+      this.doom();
       if (this.t !== null)
         this.unknownSeconds += (to - from) / 1000;
     }
@@ -127,7 +139,7 @@ export class Settlement {
       at = next;
       if (last)
         break;
-      this.event(this.entries[i]);
+      this.event(this.entries[i], this.times[i] >= to);
     }
     this.nonRequest += idle;
     if (i > 0) {
@@ -136,11 +148,14 @@ export class Settlement {
     }
     this.t = to;
     this.step++;
-    this.overflowed = false;
+    this.lost = false;
+    return shared;
   }
 
   gather(joules) {
-    this.unfinished += joules;
+    const idle = joules * (this.doomed / this.inFlight);
+    this.nonRequest += idle;
+    this.unfinished += joules - idle;
     this.part += joules / this.inFlight;
     if (this.part >= 1) {
       const whole = Math.floor(this.part);

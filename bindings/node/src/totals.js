@@ -58,6 +58,9 @@ export function noteOf(doc) {
       channel: a.channel,
       component: a.component,
       device: a.device,
+      provenance: a.provenance,
+      held: a.held === true,
+      silent: a.held !== true && typeof a.status === 'string' && a.status !== 'ok' && a.status !== 'reset',
       since: a.since_unix_seconds ?? null,
       gap: isNumber(a.gap_seconds) ? a.gap_seconds : 0,
       resets: isNumber(a.resets) ? a.resets : 0,
@@ -70,14 +73,17 @@ export function noteOf(doc) {
 /**
  * The energy between two notes.
  * @returns {{uj: bigint|null, estimated_uj: bigint|null, reasons: string[]}} uj is null where nothing is
- *   known; a difference with reasons is what is known of it, and less than the whole
+ *   known; a difference with reasons is what is known of it, and less than the whole. An account that did not
+ *   answer at `from` has energy of earlier in its next reading: it is left out, unless earlier is set
  */
-export function difference(from, to) {
+export function difference(from, to, { earlier = false } = {}) {
   if (from.uj === null || to.uj === null)
     return { uj: null, estimated_uj: null, reasons: ['no_reading'] };
   if (from.channels.join('\n') !== to.channels.join('\n'))
     return { uj: null, estimated_uj: null, reasons: ['other_channels'] };
   const reasons = [];
+  let left = 0n;
+  let vouched = false;
   if (to.boot_ns < from.boot_ns)
     reasons.push('reboot');
   for (const [key, before] of from.accounts) {
@@ -85,15 +91,22 @@ export function difference(from, to) {
     // Another ledger, or another life of this account: its numbers cannot be compared.
     if (!after || after.since !== before.since || after.uj === null || before.uj === null || after.uj < before.uj)
       return { uj: null, estimated_uj: null, reasons: ['other_ledger'] };
-    if (after.gap > before.gap)
+    if (before.silent && !earlier)
+      left += after.uj - before.uj;
+    else
+      vouched ||= !before.held;
+    if (after.gap > before.gap || before.silent || after.silent)
       reasons.push('gap');
     if (after.resets > before.resets)
       reasons.push('reset');
   }
   if (to.uj < from.uj)
     return { uj: null, estimated_uj: null, reasons: ['other_ledger'] };
+  const uj = to.uj - from.uj - left;
+  if (from.accounts.size > 0 && !vouched)
+    return { uj: null, estimated_uj: null, reasons: ['gap'] };
   const estimated = to.estimated_uj - from.estimated_uj;
-  return { uj: to.uj - from.uj, estimated_uj: estimated > 0n ? estimated : 0n, reasons: [...new Set(reasons)] };
+  return { uj: uj > 0n ? uj : 0n, estimated_uj: estimated > 0n ? estimated : 0n, reasons: [...new Set(reasons)] };
 }
 
 /** Joules, as near as a double gets. */

@@ -13,6 +13,8 @@ import { difference, joulesOf, microOf, noteOf } from './totals.js';
 export const UNITS_MAX = 8;
 export const UNIT_BYTES_MAX = 31;
 
+const PROVENANCES = ['measured', 'modeled', 'estimated']; // from the strongest
+
 const LOOK_MS = 200; // between looks for a coarse sample
 
 const isNumber = (x) => typeof x === 'number' && Number.isFinite(x);
@@ -62,6 +64,20 @@ function sumByComponent(list) {
   return Object.fromEntries([...sums].map(([name, uj]) => [name, joulesOf(uj)]));
 }
 
+/** The weakest provenance of those that gained anything; an account that held energy earlier is none of them. */
+function weakest(gained) {
+  const words = gained.filter(({ uj, provenance }) => uj > 0n || provenance !== 'estimated')
+    .map(({ provenance }) => PROVENANCES.indexOf(provenance));
+  return PROVENANCES[Math.max(...words)] ?? null;
+}
+
+/** Microjoules of a channel of a result, those held over lost readings with it; null where nothing is known. */
+function ofChannel(channel) {
+  const read = microOf(channel, 'joules');
+  const held = microOf(channel, 'estimated_joules') ?? 0n;
+  return read === null && held === 0n ? null : (read ?? 0n) + held;
+}
+
 /** Of the agent's own result. */
 function fromResult(window, doc, state) {
   const wrong = (what) => new ErgonError('bad_answer', `the agent's result has no usable ${what}`);
@@ -94,8 +110,8 @@ function fromResult(window, doc, state) {
     maxWatts: numberOrNull(total?.max_watts),
     provenance: typeof total?.provenance === 'string' ? total.provenance : null,
     components: sumByComponent(channels
-      .filter((c) => (c.role === 'total' || c.role === 'part') && microOf(c, 'joules') !== null)
-      .map((c) => ({ component: String(c.component), uj: microOf(c, 'joules') }))),
+      .map((c) => ({ component: String(c.component), role: c.role, uj: ofChannel(c) }))
+      .filter(({ role, uj }) => (role === 'total' || role === 'part') && uj !== null)),
     units: perUnit(window.counted, joules, uncertainty),
     flags,
     partial: reasons.length > 0,
@@ -115,8 +131,9 @@ function fromTotals(window, from, to, why) {
   const rebooted = reasons.includes('reboot');
   const seconds = rebooted ? Math.max(0, to.unix_seconds - from.unix_seconds) : (to.boot_ns - from.boot_ns) / 1e9;
   const joules = joulesOf(uj);
-  const components = uj === null ? [] : [...to.accounts].map(([key, after]) =>
-    ({ component: String(after.component), uj: after.uj - (from.accounts.get(key)?.uj ?? 0n) }));
+  const gained = uj === null ? [] : [...to.accounts].filter(([key]) => !from.accounts.get(key)?.silent)
+    .map(([key, after]) => ({ component: String(after.component), provenance: after.provenance,
+      uj: after.uj - (from.accounts.get(key)?.uj ?? 0n) }));
   return new Measurement({
     name: window.name,
     seconds,
@@ -125,8 +142,8 @@ function fromTotals(window, from, to, why) {
     uncertaintyJoules: null,
     watts: joules === null || seconds <= 0 ? null : joules / seconds,
     maxWatts: null,
-    provenance: uj === null ? null : estimated > 0n ? 'estimated' : to.provenance,
-    components: sumByComponent(components),
+    provenance: uj === null ? null : weakest(gained) ?? to.provenance,
+    components: sumByComponent(gained),
     units: perUnit(window.counted, joules, null),
     flags: [why],
     partial: reasons.length > 0,

@@ -86,9 +86,15 @@ class _Signals:
     def __enter__(self) -> "_Signals":
         self.child: Optional["subprocess.Popen[bytes]"] = None
         self.early: List[int] = []
-        self.old = {name: signal.signal(getattr(signal, name), self.take) for name in PASSED_ON}
-        self.old.update({name: signal.signal(getattr(signal, name), lambda *_: None) for name in IGNORED})
+        self.old: Dict[int, Any] = {}
+        for name in PASSED_ON + IGNORED:
+            number = getattr(signal, name)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup: the command ignores it as well
+                self.old[number] = signal.signal(number, self.take if name in PASSED_ON else self.leave)
         return self
+
+    def leave(self, *_: Any) -> None:
+        pass
 
     def take(self, number: int, _: Any) -> None:
         if self.child is None:
@@ -105,8 +111,8 @@ class _Signals:
         return code if code >= 0 else 128 - code
 
     def __exit__(self, *_: object) -> None:
-        for name, handler in self.old.items():
-            signal.signal(getattr(signal, name), handler)
+        for number, handler in self.old.items():
+            signal.signal(number, handler)
 
 
 def report(m: Measurement) -> str:
@@ -218,7 +224,7 @@ def _validate(options: argparse.Namespace) -> int:
         _print(doc)
     else:
         print(found)
-    return 0
+    return int(found.agrees is False)
 
 
 VERBS = {"run": _run, "totals": _totals, "power": _totals, "windows": _windows, "validate": _validate}
@@ -231,6 +237,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except ErgonError as error:
         print(f"python -m ergon: {error}", file=sys.stderr)
         return 1
+    except ValueError as error:  # an option, or what the environment says in its place
+        print(f"python -m ergon: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

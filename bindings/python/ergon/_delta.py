@@ -23,6 +23,7 @@ class SensorFacts:
     resolution_joules: float = 0.0
     update_seconds: float = 0.0
     method: Optional[str] = None
+    citation: Optional[str] = None  #: of the accuracy class
 
 
 def uncertainty(facts: Optional[SensorFacts], joules: float, held: float,
@@ -49,7 +50,8 @@ class _Sum:
     def add(self, entry: Entry, parts: Optional[Tuple[float, float]]) -> None:
         self.microjoules = (self.microjoules or 0) + (entry.microjoules or 0)
         self.held += entry.estimated_microjoules
-        self.provenances.append(entry.provenance or "estimated")
+        if entry.microjoules or entry.provenance != "estimated":  # what was held earlier is not in this sum
+            self.provenances.append(entry.provenance or "estimated")
         if parts is None:
             self.known = False
         else:
@@ -90,11 +92,13 @@ def _entry(key: AccountKey, first: Optional[Reading], last: Reading, counted: bo
         last.account.role if last.account.role != "absent" or first is None else first.account.role,
         counted, gained, held, None if parts is None else math.hypot(*parts),
         gained / 1e6 / seconds if seconds > 0 else None, facts.method if facts else None, None,
-        max(0.0, gap), tuple(flags)), parts
+        max(0.0, gap), tuple(flags), None if parts is None else parts[0]), parts
 
 
-def delta(first: Snapshot, last: Snapshot, facts: Mapping[str, SensorFacts]) -> Measurement:
-    """A Measurement without name and units, from `first` to `last`."""
+def delta(first: Snapshot, last: Snapshot, facts: Mapping[str, SensorFacts], *,
+          recovered: bool = False) -> Measurement:
+    """A Measurement without name and units, from `first` to `last`. An account that did not answer at the
+    begin has energy of earlier in its next reading: it is left out; recovered=True takes it with the rest."""
     seconds = _seconds(first, last)
     total, entries = _Sum(), []
     reasons: Dict[str, None] = {}  # in order, each once
@@ -116,13 +120,18 @@ def delta(first: Snapshot, last: Snapshot, facts: Mapping[str, SensorFacts]) -> 
                 flags["device_lost"] = None
                 reasons[f"the account of {key.device} {key.component} did not go on"] = None
             continue
-        if after.gap_seconds - before.gap_seconds > 0:
+        if _silent(before) and not recovered:
+            if before.account.counted:
+                flags["gap"] = None
+                reasons[f"{key.device} {key.component} did not answer when the window began"] = None
+            continue
+        if _silent(before) or after.gap_seconds - before.gap_seconds > 0:
             own.append("gap")
         if after.resets > before.resets:
             own.append("reset")
         if after.account.role == "absent" and before.account.role != "absent":
             own.append("device_lost")
-        elif before.account.counted and _silent(after, last):
+        elif before.account.counted and _silent(after) and "gap" not in own:
             own.append("gap")
         entry, parts = _entry(key, before, after, before.account.counted, seconds,
                               facts.get(after.account.channel or ""), own)
@@ -134,10 +143,12 @@ def delta(first: Snapshot, last: Snapshot, facts: Mapping[str, SensorFacts]) -> 
                 if flag != "reset":
                     reasons[f"energy of part of the time is not known ({flag}, {key.device} "
                             f"{key.component})"] = None
+    # What is counted in place of another one may hold its energy as well: a node its packages.
+    swapped = any(key in last.readings and not last.readings[key].account.counted for key in counted)
     for key, after in last.readings.items():
         if not after.account.counted or after.microjoules is None or _known(first, key):
             continue
-        if not _newborn(after, first, counted):
+        if not _newborn(after, first, counted) or swapped and not after.account.held:
             reasons[f"{key.device} {key.component} is counted only since the window began"] = None
             continue
         if not after.account.held:
@@ -165,11 +176,9 @@ def _known(snapshot: Snapshot, key: AccountKey) -> bool:
     return reading is not None and reading.microjoules is not None
 
 
-def _silent(reading: Reading, snapshot: Snapshot) -> bool:
-    """It did not answer at the end of the window."""
-    if reading.account.held or reading.status in (None, "ok"):
-        return False
-    return reading.status != "reset"
+def _silent(reading: Reading) -> bool:
+    """It did not answer at that moment."""
+    return not reading.account.held and reading.status not in (None, "ok", "reset")
 
 
 def _newborn(reading: Reading, first: Snapshot, counted: Mapping[AccountKey, Reading]) -> bool:

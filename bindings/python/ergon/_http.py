@@ -62,7 +62,7 @@ class Client:
         in_child(self._begin_anew)
 
     def _begin_anew(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a handler of a signal may come in between
         self._idle: List[http.client.HTTPConnection] = []  # a parent's stay the parent's
 
     def _take_url(self, url: str) -> None:
@@ -87,8 +87,10 @@ class Client:
 
     def _take(self) -> Tuple[http.client.HTTPConnection, bool]:
         with self._lock:
-            if self._idle:
+            try:
                 return self._idle.pop(), True
+            except IndexError:
+                pass
         return self.open(), False
 
     def _give(self, connection: http.client.HTTPConnection) -> None:

@@ -23,6 +23,7 @@ SYSTEM_SOCKET = "/run/ergon/ergon.sock"
 T = TypeVar("T")
 JOULES_MAX = (1 << 64) // 1000000
 NUMBER_MAX = 1e300
+LOOK_SECONDS = 0.1  #: between looks for a renewal
 LINE_MAX = 4 << 20  #: of an event stream
 #: Flags that say that energy of the window is missing in its value.
 MISSING = ("gap", "device_lost")
@@ -76,6 +77,10 @@ def _words(value: Any) -> Tuple[str, ...]:
     return tuple(str(word) for word in value or ())
 
 
+def _text(value: Any) -> Optional[str]:
+    return value if isinstance(value, str) else None
+
+
 def parse(what: Callable[..., T], *args: Any) -> T:
     """Whatever is wrong with an answer is a ProtocolError."""
     try:
@@ -121,7 +126,8 @@ def measurement(doc: Mapping[str, Any], **common: Any) -> Measurement:
             ch["device"], ch["component"], ch["provenance"], ch["source"], ch["boundary"], ch["name"],
             ch["role"], ch["role"] == "total", (held or None) if joules is None else joules + held, held,
             number(ch["uncertainty_joules"]), number(ch["mean_watts"]), ch["method"], whole(ch["samples"]),
-            needed(ch["gap_seconds"]), _words(ch["flags"])))
+            needed(ch["gap_seconds"]), _words(ch["flags"]),
+            number((ch.get("uncertainty") or {}).get("accuracy_joules"))))
     total = doc["total"] or {}
     flags = _words(doc["flags"])
     missing = [flag for flag in MISSING if flag in flags]
@@ -159,7 +165,7 @@ class AgentWindow(Window):
                 self._forget()
                 raise
         elif status in (429, 503):  # too many of them: the totals alone will do
-            self._first = source.totals(fresh=True, power=False)
+            self._first = source.renewed()
         else:
             raise source.refused(status, doc)
         self._began = time.monotonic()
@@ -204,7 +210,7 @@ class AgentWindow(Window):
         return self._from_totals(common)
 
     def _from_totals(self, common: Dict[str, Any]) -> Measurement:
-        last = self._agent.totals(fresh=True, power=False)
+        last = self._agent.renewed()
         found = delta(self._first, last, self._agent.facts())
         return replace(found, **common)
 
@@ -277,6 +283,18 @@ class AgentSource(Source):
         late = 3 * (self.interval_seconds if full else self.coarse_seconds + self.interval_seconds) + 5
         return parse(snapshot, totals, watts, self.interval_seconds, late)
 
+    def renewed(self) -> Snapshot:
+        """Totals of now; for who has coarse access of the next renewal, as those there are lie before now."""
+        now = self.totals(fresh=True, power=False)
+        asked_ns = now.time_ns + int((now.age_seconds or 0.0) * 1e9)
+        deadline = time.monotonic() + self.coarse_seconds + self.interval_seconds + self.patience
+        while now.access != "full" and now.time_ns < asked_ns:
+            if time.monotonic() > deadline:
+                raise _Busy("the agent has not renewed its coarse view")
+            time.sleep(LOOK_SECONDS)
+            now = self.totals(fresh=False, power=False)
+        return now
+
     def sensors(self) -> Mapping[str, Any]:
         """The channels, drivers and diagnostics as the API gives them."""
         return self._get("/sensors")
@@ -347,7 +365,8 @@ def _facts(doc: Mapping[str, Any]) -> Dict[str, SensorFacts]:
         relative=needed(ch["accuracy"]["relative"]), watts=needed(ch["accuracy"]["watts"]),
         resolution_joules=number(ch.get("resolution_joules")) or 0.0,
         update_seconds=number(ch["update_seconds"]) or 0.0,
-        method="counter" if ch["quantity"] == "energy" else "integrated_power") for ch in doc["channels"]}
+        method="counter" if ch["quantity"] == "energy" else "integrated_power",
+        citation=_text(ch["accuracy"].get("citation"))) for ch in doc["channels"]}
 
 
 def sse(answer: Any) -> Iterator[Event]:

@@ -302,7 +302,7 @@ class LibrarySource(Source):
                 held = AccountKey(e.device, e.component, "estimated")
                 readings[held] = Reading(
                     Account(held, e.source, e.boundary, e.channel, e.role, e.counted, True),
-                    e.estimated_microjoules, since_unix_seconds=self._opened_unix)
+                    e.estimated_microjoules)  # it begins with its first joules
         boundaries = {e.boundary for e in result.entries if e.counted}
         return Snapshot("library", now, result.end_ns / 1e9, readings, 0.0, "full", None, result.total,
                         joules_of(result.estimated), result.uncertainty,

@@ -7,8 +7,10 @@ import csv
 import io
 import os
 import threading
+import warnings
 from typing import Any, Dict, List, Optional, Union
 
+from ._fork import in_child
 from .model import Measurement
 
 try:
@@ -45,7 +47,13 @@ class Log:
         if form not in ("csv", "json"):
             raise ValueError(f"a log is csv or json, not {form!r}")
         self.form = form
+        self._begin_anew()
+        in_child(self._begin_anew)
+
+    def _begin_anew(self) -> None:
         self._lock = threading.Lock()
+        self._writer: Optional[int] = None  # the thread that has the lock
+        self._left: List[bytes] = []
 
     def write(self, m: Measurement) -> None:
         text = io.StringIO()
@@ -53,13 +61,41 @@ class Log:
             text.write(m.to_json() + "\n")
         else:
             csv.writer(text, lineterminator="\n").writerow(row(m))
-        with self._lock, open(self.path, "ab") as file:
+        if self._writer == threading.get_ident():  # in a handler of a signal, in the middle of a write
+            self._left.append(text.getvalue().encode())
+            return
+        with self._lock:
+            self._writer = threading.get_ident()
+            try:
+                self._append(text.getvalue().encode())
+                while self._left:
+                    self._append(self._left.pop(0))
+            finally:
+                self._writer = None
+
+    def _append(self, data: bytes) -> None:
+        with open(self.path, "ab") as file:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
             if self.form == "csv" and os.fstat(file.fileno()).st_size == 0:
                 file.write((",".join(COLUMNS) + "\n").encode())
-            file.write(text.getvalue().encode())
+            file.write(data)
             file.flush()
+
+
+_warned = False
+
+
+def write(log: Optional[Log], m: Measurement) -> None:
+    """To a log, if there is one. A disk that is full never stops the work: one warning."""
+    global _warned
+    try:
+        if log is not None:
+            log.write(m)
+    except OSError as error:
+        if not _warned:
+            _warned = True
+            warnings.warn(f"ergon: a measurement could not be logged: {error}", RuntimeWarning, stacklevel=3)
 
 
 def as_log(log: Union[None, str, "os.PathLike[str]", Log]) -> Optional[Log]:

@@ -3,7 +3,6 @@
 process; an agent that goes away later never stops the work: the measurement says that it has no figure."""
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import functools
 import inspect
@@ -17,6 +16,7 @@ from typing import Any, Callable, Deque, Mapping, Optional, Tuple, TypeVar, Unio
 from . import sync as _sync
 from .errors import ErgonError, WindowClosed
 from .log import Log, as_log
+from .log import write as write_log
 from .model import Measurement, Number
 from .source import Source, Window, connect
 
@@ -27,7 +27,7 @@ KEPT_MAX = 128  #: measurements that a decorated function remembers
 _default: Optional[Source] = None
 _default_pid = 0
 _given = False
-_lock = threading.Lock()
+_lock = threading.RLock()  # a handler of a signal may ask while the source is being found
 _open: "contextvars.ContextVar[Tuple[measure, ...]]" = contextvars.ContextVar("ergon_windows", default=())
 
 
@@ -76,7 +76,7 @@ _warned = False
 
 def _forked() -> None:
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -98,6 +98,7 @@ def begin(source: Source, name: Optional[str], units: Optional[Mapping[str, Numb
 
 async def _aside(what: Callable[..., Any], *args: Any) -> Any:
     """In a thread where an asyncio loop runs, so that the loop goes on meanwhile."""
+    import asyncio  # most of what importing this package would cost
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
@@ -125,7 +126,6 @@ class measure:
         self._on_measurement = on_measurement
         self._window: Optional[Window] = None
         self._measurement: Optional[Measurement] = None
-        self._token: Optional["contextvars.Token[Tuple[measure, ...]]"] = None
 
     # ---- by hand ----
 
@@ -143,8 +143,7 @@ class measure:
             raise WindowClosed(f"{self.name!r} was not started")
         measurement = self._window.end()
         self._measurement = measurement
-        if self._log is not None:
-            self._log.write(measurement)
+        write_log(self._log, measurement)
         if self._on_measurement is not None:
             self._on_measurement(measurement)
         return measurement
@@ -171,15 +170,12 @@ class measure:
     # ---- blocks ----
 
     def _enter(self) -> None:
-        self._token = _open.set(_open.get() + (self,))
+        _open.set(_open.get() + (self,))
 
     def _leave(self) -> None:
-        token, self._token = self._token, None
-        if token is not None:
-            try:
-                _open.reset(token)
-            except ValueError:  # left in another context than entered, as a generator may be
-                _open.set(tuple(w for w in _open.get() if w is not self))
+        # Not by the token of _enter(): a generator's block may end while a later one of its caller is open,
+        # or in another context.
+        _open.set(tuple(w for w in _open.get() if w is not self))
 
     def __enter__(self) -> "measure":
         self.start()
@@ -192,6 +188,7 @@ class measure:
             self.stop()
 
     async def __aenter__(self) -> "measure":
+        import asyncio
         given_up = threading.Event()
         try:
             await _aside(self._start_unless, given_up)
@@ -210,6 +207,7 @@ class measure:
     async def __aexit__(self, *_: object) -> None:
         self._leave()
         if self._window is not None and self._window.open:
+            import asyncio
             # Shielded: a cancelled task has ended its window too.
             await asyncio.shield(_aside(self.stop))
 

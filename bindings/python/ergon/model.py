@@ -157,6 +157,7 @@ class Entry:
     samples: Optional[int] = None
     gap_seconds: float = 0.0
     flags: Tuple[str, ...] = ()
+    accuracy_joules: Optional[float] = None  #: the part of its uncertainty that is of its accuracy class
 
     @property
     def joules(self) -> Optional[float]:

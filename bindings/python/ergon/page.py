@@ -80,6 +80,7 @@ def _is_other_boot(boot_id: str) -> bool:
 class PageAccount:
     account: Account
     accuracy: float  #: half-width of 95 % of its energy, as a part of it; 0 unknown
+    watts: float = 0.0  #: the same, where this times the time is more; 0 none
 
 
 class EnergyPage:
@@ -129,7 +130,7 @@ class EnergyPage:
 
     @staticmethod
     def _record(data: bytes) -> PageAccount:
-        flags, ppm = struct.unpack_from("<II", data, 384)
+        flags, ppm, uw = struct.unpack_from("<IIQ", data, 384)
         provenance = _text(data[352:368])
         if provenance not in PROVENANCES:
             provenance = "estimated"
@@ -137,7 +138,7 @@ class EnergyPage:
         counted = bool(flags & 1)
         return PageAccount(Account(key, _text(data[320:352]), _text(data[368:384]),
                                    _text(data[96:288]) or None, "total" if counted else "other",
-                                   counted, bool(flags & 2)), ppm / 1e6)
+                                   counted, bool(flags & 2)), ppm / 1e6, uw / 1e6)
 
     def _word(self, at: int) -> int:
         return _WORD.unpack_from(self._map, at)[0]  # type: ignore[no-any-return]
@@ -287,8 +288,11 @@ class PageSource(Source):
                         boundaries.pop() if len(boundaries) == 1 else "mixed" if boundaries else None,
                         stale, f"{page.pid}.{page.started_ns}")
 
-    def facts(self) -> Dict[str, SensorFacts]:
-        return {a.account.channel: SensorFacts(relative=a.accuracy)
+    def facts(self, *snapshots: Snapshot) -> Dict[str, SensorFacts]:
+        """By channel; how long before the ticks of these snapshots it was read is its update."""
+        return {a.account.channel: SensorFacts(
+            relative=a.accuracy, watts=a.watts,
+            update_seconds=max((_lag(s, a.account.key) for s in snapshots), default=0.0))
                 for a in self._page.accounts if a.account.channel and not a.account.held}
 
     def _begin(self, name: Optional[str], units: Optional[Mapping[str, Number]], sync: _sync.Which) -> Window:
@@ -299,6 +303,12 @@ class PageSource(Source):
 
     def describe(self) -> str:
         return f"energy page {self._page.path}"
+
+
+def _lag(snapshot: Snapshot, key: AccountKey) -> float:
+    reading = snapshot.readings.get(key)
+    age = reading.age_seconds if reading is not None else None
+    return max(0.0, age - (snapshot.age_seconds or 0.0)) if age is not None else 0.0
 
 
 class PageWindow(Window):
@@ -316,7 +326,7 @@ class PageWindow(Window):
             first, last = self._pages.snapshot(self._raw), self._pages.totals()
         except ErgonError as error:
             return self.nothing(str(error), edges="tick", running=not end)
-        found = delta(first, last, self._pages.facts())
+        found = delta(first, last, self._pages.facts(first, last))
         found = replace(found, name=self.name, backend="page", elapsed_seconds=self.elapsed_seconds,
                         units=dict(self._units), edges="tick", running=not end)
         reasons = [found.reason] if found.reason else []

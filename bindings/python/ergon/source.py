@@ -60,6 +60,12 @@ class Window:
     def _forget(self) -> None:
         pass
 
+    def _held(self) -> Any:
+        """The lock; in a forked child a new one, as a thread that is not here may have had it."""
+        if self._pid != os.getpid():
+            self._pid, self._lock = os.getpid(), threading.RLock()
+        return self._lock
+
     @property
     def elapsed_seconds(self) -> float:
         return time.monotonic() - self._began
@@ -70,13 +76,13 @@ class Window:
 
     def units(self, name: str, n: Number = 1) -> None:
         """Adds work done inside the window, as ("tokens", 1000): the result tells joules per unit."""
-        with self._lock:
+        with self._held():
             self._check()
             add_units(self._units, name, n)
 
     def peek(self) -> Measurement:
         """The value so far; the window goes on."""
-        with self._lock:
+        with self._held():
             self._check()
             return self._read(False)
 
@@ -84,7 +90,7 @@ class Window:
         """Ends the window and gives what it measured. What became of the agent meanwhile is no exception: a
         measurement that is not whole says `partial`, and has no figure where none can be told."""
         _sync.synchronize(self._sync)
-        with self._lock:
+        with self._held():
             self._check()
             for unit, n in (units or {}).items():
                 add_units(self._units, unit, n)
@@ -94,7 +100,7 @@ class Window:
 
     def cancel(self) -> None:
         """Forgets the window. Nothing happens to one that is closed."""
-        with self._lock:
+        with self._held():
             if self._open:
                 self._open = False
                 self._forget()

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Callable, Dict, List, Mapping, Optional
 
 from . import sync as _sync
+from ._fork import in_child
 from .errors import ErgonError
 from .log import as_log
+from .log import write as write_log
 from .measure import Logging, begin, default_source
 from .model import Measurement, Number
 from .source import Source, Window
@@ -51,10 +53,14 @@ class Tracker:
         self._sync = sync
         self._window: Optional[Window] = None
         self._open: Dict[str, Window] = {}
-        self._lock = threading.Lock()
+        self._begin_anew()
+        in_child(self._begin_anew)
         self._wake = threading.Event()
         self._thread: Optional[threading.Thread] = None
         self._warned = False
+
+    def _begin_anew(self) -> None:
+        self._lock = threading.RLock()  # a handler of a signal may stop what is being started
 
     @property
     def running(self) -> bool:
@@ -90,7 +96,7 @@ class Tracker:
             except ErgonError:
                 pass  # another thread ended it meanwhile
         self.measurement = window.end()
-        self._write(self.measurement)
+        write_log(self._log, self.measurement)
         return self.measurement
 
     def start_task(self, name: str, units: Optional[Mapping[str, Number]] = None) -> None:
@@ -118,12 +124,8 @@ class Tracker:
             raise ErgonError(f"no task {name!r} runs")
         measurement = window.end(units)
         self.tasks.append(measurement)
-        self._write(measurement)
+        write_log(self._log, measurement)
         return measurement
-
-    def _write(self, measurement: Measurement) -> None:
-        if self._log is not None:
-            self._log.write(measurement)
 
     def _run(self, window: Window) -> None:
         last: Optional[Measurement] = None

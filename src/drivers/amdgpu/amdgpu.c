@@ -755,6 +755,8 @@ static const struct {
 	{"clock_graphics_hz", "freq1_input", true, 1},
 	{"clock_memory_hz", "freq2_input", true, 1},
 	{"power_limit_watts", "power1_cap", true, 1e6},
+	{"power_limit_min_watts", "power1_cap_min", true, 1e6},
+	{"power_limit_max_watts", "power1_cap_max", true, 1e6},
 };
 static const struct {
 	const char *name, *file;

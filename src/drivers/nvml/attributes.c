@@ -75,6 +75,25 @@ int eg_nvml_temperature(const struct eg_nvml_api *api, nvml_device_t h, int32_t 
 	return 0;
 }
 
+/* Between which power limits the card lets itself be set. */
+static void put_limits(const struct eg_nvml_api *api, const struct put *p, nvml_device_t h)
+{
+	static const struct {
+		uint32_t field;
+		const char *name;
+	} limits[] = {{NVML_FIELD_POWER_LIMIT_MIN, "power_limit_min_watts"},
+		      {NVML_FIELD_POWER_LIMIT_MAX, "power_limit_max_watts"}};
+
+	for (size_t i = 0; api->fields && i < EG_ARRAY_SIZE(limits); i++) {
+		struct nvml_field_value f = {.field_id = limits[i].field};
+		uint64_t mw;
+
+		if (api->fields(h, 1, &f) == NVML_OK && f.ret == NVML_OK &&
+		    eg_nvml_value_mw(f.value_type, &f.value, &mw) == 0)
+			put_number(p, limits[i].name, (double)mw / 1e3);
+	}
+}
+
 static void put_load(const struct eg_nvml_api *api, const struct put *p, nvml_device_t h)
 {
 	static const struct {
@@ -99,6 +118,7 @@ static void put_load(const struct eg_nvml_api *api, const struct put *p, nvml_de
 			put_number(p, clocks[i].name, v * 1e6);
 	if (api->limit && api->limit(h, &v) == NVML_OK)
 		put_number(p, "power_limit_watts", v / 1e3);
+	put_limits(api, p, h);
 	if (api->persistence && api->persistence(h, &v) == NVML_OK)
 		put_number(p, "persistence_mode", v != 0);
 }

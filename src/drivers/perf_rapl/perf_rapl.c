@@ -68,6 +68,7 @@ struct eg_instance {
 	const struct eg_env *env;
 	uint32_t epoch;
 	bool stream; /* perf descriptors know no offset: read(2) instead of pread(2) */
+	bool guest;  /* a virtual machine, where some events are listed that never count */
 	size_t n;
 	struct counter *counters; /* n, the same order as channels */
 	struct eg_channel *channels;
@@ -390,6 +391,7 @@ static int read_cpu(struct setup *s)
 	eg_fs_close(&s->env->fs, fd);
 	if (n <= 0)
 		return 0;
+	s->inst->guest = memmem(head, (size_t)n, " hypervisor", strlen(" hypervisor")) != NULL;
 	r = eg_cpuinfo_parse(head, (size_t)n, &cpu);
 	if (r < 0)
 		return r == -ENOMEM ? r : 0;
@@ -566,6 +568,12 @@ static void perf_read(struct eg_instance *inst, struct eg_sink *sink, struct eg_
 				    r == -EACCES || r == -EPERM ? cure_blocked : "",
 				    "perf counter: %s",
 				    r == -EPROTO ? "gave no count" : eg_errno_text(r));
+		} else if (inst->guest && reading.raw == 0) {
+			/* Not 0 J: nothing was ever counted. */
+			reading.status = EG_STATUS_NO_DATA;
+			eg_diag_add(diags, EG_DIAG_SENSOR_UNSUPPORTED, NAME,
+				    inst->channels[i].domain, cure_guest,
+				    "the virtual machine lists the event, but it counts nothing");
 		}
 		eg_sink_put(sink, i, &reading);
 	}

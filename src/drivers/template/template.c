@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A driver to start from: copy the folder, rename, and replace what is marked TODO. It reads an
- * invented interface, one energy counter a meter: run/template/NAME/energy_uj in microjoules, that
- * starts from 0 again after range_uj. TODO: say what is measured, by which interface, and who
- * documents it. Not part of a normal build; tests/drivers/template compiles and runs it.
+ * TODO: what is measured, by which interface, and who documents it.
+ *
+ * A driver to start from: copy the folder, rename, and replace what is marked TODO;
+ * docs/adding-a-driver.md walks through it. It reads an invented interface, a folder a meter:
+ * run/template/NAME/energy_uj, microjoules, which starts from 0 again after range_uj.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,7 +13,26 @@
 
 #define NAME	     "template"
 #define DIR	     "run/template" /* TODO: below the injected root, no leading slash */
+#define COUNTER	     "energy_uj"
+#define RANGE	     "range_uj"
 #define CHANNELS_MAX 16
+
+/* What holds for every channel; add() says which one it is. TODO: each field, see channel.h. */
+static const struct eg_channel like = {
+	.label = "TODO: name of the model, for people",
+	.component = EG_COMPONENT_METER,
+	.source = EG_SOURCE_OTHER,
+	.boundary = EG_BOUNDARY_NODE,
+	.provenance = EG_PROVENANCE_MEASURED,
+	.quantity = EG_QUANTITY_ENERGY,
+	.unit_num = 1, /* a step of the counter is unit_num / unit_den microjoules */
+	.unit_den = 1,
+	.resolution_uj = 1000,
+	.update_ns = 100 * EG_NSEC_PER_MSEC,
+	.max_uw = 500000000,
+	.part_of = -1,
+	.accuracy = {.rel_ppm = 20000, .citation = "TODO: data sheet"},
+};
 
 struct eg_instance {
 	const struct eg_env *env;
@@ -33,45 +53,38 @@ static void close_instance(struct eg_instance *inst)
 	free(inst);
 }
 
+/* What a user can do about it: a command, or nothing. */
+static const char *cure_of(int r)
+{
+	return r == -EACCES || r == -EPERM ? "run as root, or chmod g+r it" : "";
+}
+
 /* One channel, or a diagnostic that says why not and what helps. */
 static void add(struct eg_instance *inst, const char *name, struct eg_diags *diags)
 {
 	struct eg_channel *ch = &inst->ch[inst->n];
 	char path[EG_ORIGIN_MAX];
-	uint64_t range_uj, now_uj;
+	uint64_t now_raw;
 	int fd, r;
 
-	if ((size_t)snprintf(path, sizeof(path), DIR "/%s/energy_uj", name) >= sizeof(path))
+	if ((size_t)snprintf(path, sizeof(path), DIR "/%s/" COUNTER, name) >= sizeof(path))
 		return;
 	r = fd = eg_fs_open(&inst->env->fs, path);
 	if (r >= 0)
-		r = eg_fs_pread_u64(&inst->env->fs, fd, &now_uj);
+		r = eg_fs_pread_u64(&inst->env->fs, fd, &now_raw);
 	if (r < 0) {
 		eg_fs_close(&inst->env->fs, fd);
-		eg_diag_add(diags, eg_diag_code_of(r), NAME, name, "run as root, or chmod g+r it",
+		eg_diag_add(diags, eg_diag_code_of(r), NAME, name, cure_of(r),
 			    "%s cannot be read: %s", path, eg_errno_text(r));
 		return;
 	}
-	*ch = (struct eg_channel){
-		.component = EG_COMPONENT_METER, /* TODO: and each field below, see channel.h */
-		.source = EG_SOURCE_OTHER,
-		.boundary = EG_BOUNDARY_NODE,
-		.provenance = EG_PROVENANCE_MEASURED,
-		.quantity = EG_QUANTITY_ENERGY,
-		.unit_num = 1,
-		.unit_den = 1,
-		.resolution_uj = 1000,
-		.update_ns = 100 * EG_NSEC_PER_MSEC,
-		.max_uw = 500000000,
-		.part_of = -1,
-		.accuracy = {.rel_ppm = 20000, .citation = "TODO: data sheet"},
-	};
+	*ch = like;
 	eg_copy(ch->domain, sizeof(ch->domain), name);
 	snprintf(ch->device, sizeof(ch->device), "template-%.64s", name);
 	eg_copy(ch->origin, sizeof(ch->origin), path);
-	snprintf(path, sizeof(path), DIR "/%s/range_uj", name);
-	if (eg_fs_read_u64(&inst->env->fs, path, &range_uj) == 0)
-		ch->modulus = range_uj;
+	snprintf(path, sizeof(path), DIR "/%s/" RANGE, name);
+	if (eg_fs_read_u64(&inst->env->fs, path, &ch->modulus) < 0)
+		ch->modulus = 0; /* not told: a step back is a reset */
 	inst->fd[inst->n++] = fd;
 }
 
@@ -83,8 +96,8 @@ static int open_instance(const struct eg_env *env, const struct eg_driver_config
 	int r = eg_fs_list(&env->fs, DIR, &names);
 
 	if (r < 0) {
-		eg_diag_add(cfg->diags, eg_diag_code_of(r), NAME, DIR, "load the kernel's driver",
-			    "no template meter: %s", eg_errno_text(r));
+		eg_diag_add(cfg->diags, eg_diag_code_of(r), NAME, DIR, "TODO: modprobe it",
+			    "no meter: %s", eg_errno_text(r));
 		return r;
 	}
 	inst = calloc(1, sizeof(*inst));

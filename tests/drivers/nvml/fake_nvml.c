@@ -667,6 +667,8 @@ EXPORT int nvmlDeviceGetFieldValues(const void *handle, int n, char *v)
 		memcpy(&scope, v + 4, 4);
 		if (id == 186 && g->instant && scope == 0)
 			mw = shown_mw(g);
+		else if (id == 187 && g->limit_mw)
+			mw = g->limit_mw / 2;
 		else if (id == 188 && g->limit_mw)
 			mw = g->limit_mw;
 		else

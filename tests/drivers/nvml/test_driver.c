@@ -116,6 +116,8 @@ static void test_describe(void **state)
 	assert_number(&all, dev, "clock_memory_hz", 2619e6);
 	assert_number(&all, dev, "clock_video_hz", 1500e6);
 	assert_number(&all, dev, "power_limit_watts", 700);
+	assert_number(&all, dev, "power_limit_min_watts", 350);
+	assert_number(&all, dev, "power_limit_max_watts", 700);
 	assert_number(&all, dev, "persistence_mode", 1);
 	assert_null(get(&all, dev, "mig_mode")); /* not supported: no attribute, not 0 */
 	rig_close(&o);

@@ -219,6 +219,27 @@ static void platform_of_sapphire_rapids(void **state)
 	tree_free(t);
 }
 
+/* A virtual machine may list an event that never counts: no data, not 0 J; one that counts is read. */
+static void guest(void **state)
+{
+	struct tree *t = machine();
+	size_t psys;
+
+	two_sockets(t);
+	tree_put(t, "proc/cpuinfo",
+		 "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu hypervisor avx\n\n");
+	count(t, "power", 5, 0, 0);
+	assert_int_equal(tree_open(t), 0);
+	psys = tree_find(t, "psys");
+	tree_read(t);
+	assert_int_equal(t->reading[psys].status, EG_STATUS_NO_DATA);
+	assert_non_null(tree_diag(t, EG_DIAG_SENSOR_UNSUPPORTED, "counts nothing"));
+	count(t, "power", 5, 0, 7ULL << 32);
+	tree_read(t);
+	assert_int_equal(t->reading[psys].status, EG_STATUS_OK);
+	tree_free(t);
+}
+
 static void absent(void **state)
 {
 	struct tree *t = machine();
@@ -534,6 +555,7 @@ int main(void)
 		cmocka_unit_test(dies),
 		cmocka_unit_test(each_core_of_amd),
 		cmocka_unit_test(platform_of_sapphire_rapids),
+		cmocka_unit_test(guest),
 		cmocka_unit_test(absent),
 		cmocka_unit_test(no_events),
 		cmocka_unit_test(refused),

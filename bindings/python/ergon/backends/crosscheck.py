@@ -7,13 +7,17 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 from ..errors import ErgonError
-from .model import ESTIMATION, Backend, Metrics, Value
+from ..model import weakest
+from .model import COUNTER, ESTIMATION, POLLING, Backend, Metrics, Value
 
 DURATION_MAX = 86400.0
 ESTIMATE_PERCENT = 30.0
+#: As `ergon` names them.
+METHOD_WORDS = {COUNTER: "counter", POLLING: "integrated_power", ESTIMATION: "estimation"}
+COMPONENT_WORDS = {"cpu": "package"}
 DEFAULT_PERCENT = 10.0  #: of a backend that states none
 
 
@@ -27,8 +31,10 @@ class Overhead:
     cpu_seconds: float = 0.0  #: of this process, in its start and stop
 
     def to_dict(self) -> Dict[str, float]:
-        return {"setup_seconds": self.setup_seconds, "start_seconds": self.start_seconds,
-                "stop_seconds": self.stop_seconds, "cpu_seconds": self.cpu_seconds}
+        """Its start and its stop are one reading each."""
+        return {"setup_seconds": self.setup_seconds,
+                "read_seconds": (self.start_seconds + self.stop_seconds) / 2,
+                "read_cpu_seconds": self.cpu_seconds / 2}
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,29 @@ class Comparison:
     device: Optional[int]
     primary: str
     other: str
-    primary_joules: float
-    other_joules: float
-    primary_method: Optional[str]
-    other_method: Optional[str]
+    own: Value
+    value: Value
+    seconds: float
     joint_uncertainty_joules: float
     edge_joules: float  #: the part of it that is of their begins and ends
+    one_sensor: bool = False
+    backend: str = ""  #: of the other
+
+    @property
+    def primary_joules(self) -> float:
+        return self.own.joules
+
+    @property
+    def other_joules(self) -> float:
+        return self.value.joules
+
+    @property
+    def primary_method(self) -> Optional[str]:
+        return self.own.method
+
+    @property
+    def other_method(self) -> Optional[str]:
+        return self.value.method
 
     @property
     def difference_joules(self) -> float:
@@ -55,24 +78,35 @@ class Comparison:
         return 100 * self.difference_joules / self.primary_joules if self.primary_joules else None
 
     @property
+    def verdict(self) -> str:
+        """agree, disagree; or incomplete: one of the two does not know the energy of all of the time."""
+        if not (self.own.whole and self.value.whole):
+            return "incomplete"
+        return "agree" if abs(self.difference_joules) <= self.joint_uncertainty_joules else "disagree"
+
+    @property
     def agrees(self) -> bool:
-        return abs(self.difference_joules) <= self.joint_uncertainty_joules
+        return self.verdict == "agree"
 
     def to_dict(self) -> Dict[str, Any]:
-        return {"component": self.component, "device": self.device, "primary": self.primary,
-                "other": self.other,
-                "primary_joules": self.primary_joules, "other_joules": self.other_joules,
-                "primary_method": self.primary_method, "other_method": self.other_method,
-                "difference_joules": self.difference_joules, "difference_percent": self.difference_percent,
-                "joint_uncertainty_joules": self.joint_uncertainty_joules, "edge_joules": self.edge_joules,
-                "agrees": self.agrees}
+        """One of `pairs` (docs/json.md)."""
+        known = self.verdict != "incomplete"
+        bias = self.difference_joules / self.seconds if known and self.seconds > 0 else None
+        return {"channels": _channels(self.value), "verdict": self.verdict,
+                "compared_seconds": self.seconds if known else 0.0,
+                "difference_joules": self.difference_joules if known else None,
+                "difference_percent": self.difference_percent if known else None,
+                "joint_uncertainty_joules": self.joint_uncertainty_joules if known else None,
+                "one_sensor": self.one_sensor,
+                "bias": {"parts": 0 if bias is None else 1, "watts": bias, "ci95_low": None,
+                         "ci95_high": None}}
 
     def __str__(self) -> str:
         what = self.component if self.device is None else f"{self.component} {self.device}"
         percent = self.difference_percent
         return (f"{what}: {self.primary} {self.primary_joules:.3f} J, {self.other} {self.other_joules:.3f} J"
                 + (f" ({percent:+.2f} %)" if percent is not None else "")
-                + (", agree" if self.agrees else ", DISAGREE")
+                + {"agree": ", agree", "disagree": ", DISAGREE", "incomplete": ", INCOMPLETE"}[self.verdict]
                 + f" within {self.joint_uncertainty_joules:.3f} J")
 
 
@@ -88,6 +122,45 @@ class Run:
     accuracy_percent: Optional[float] = None
     version: Optional[str] = None
     method: Optional[str] = None
+    began_unix: Optional[float] = None
+    ended_unix: Optional[float] = None
+
+
+def _channels(value: Value) -> List[str]:
+    return list(value.channels) or ([value.channel] if value.channel else [])
+
+
+def _interface(run: Run, value: Value, reference: bool) -> Dict[str, Any]:
+    """One of `interfaces` (docs/json.md)."""
+    channels = _channels(value)
+    relative = value.relative
+    if relative is None and run.accuracy_percent is not None:
+        relative = run.accuracy_percent / 100
+    return {"backend": run.name, "version": run.version, "channels": channels,
+            "driver": channels[0].partition("/")[0] if channels else None, "source": value.source,
+            "reference": reference, "method": METHOD_WORDS.get(value.method or ""),
+            "provenance": value.provenance or run.metrics.provenance,
+            "joules": value.joules - value.estimated_joules, "estimated_joules": value.estimated_joules,
+            "uncertainty_joules": value.uncertainty_joules, "gap_seconds": value.gap_seconds,
+            "accuracy": {"relative": relative, "watts": value.watts, "citation": value.citation},
+            "overhead": run.overhead.to_dict()}
+
+
+def _channel(entry: Any) -> Dict[str, Any]:
+    """One of `channels`, as far as a measurement tells."""
+    joules = entry.joules
+    return {"name": entry.channel, "driver": (entry.channel or "").partition("/")[0] or None,
+            "source": entry.source, "component": entry.component, "boundary": entry.boundary,
+            "provenance": entry.provenance, "device": entry.device, "role": entry.role,
+            "joules": None if joules is None else joules - entry.estimated_joules,
+            "estimated_joules": None if joules is None else entry.estimated_joules,
+            "uncertainty_joules": entry.uncertainty_joules, "mean_watts": entry.watts,
+            "method": entry.method, "samples": entry.samples, "gap_seconds": entry.gap_seconds,
+            "flags": list(entry.flags)}
+
+
+def _diagnostic(code: str, driver: str, subject: str, detail: str, cure: str = "") -> Dict[str, Any]:
+    return {"code": code, "driver": driver, "subject": subject, "detail": detail, "cure": cure, "count": 1}
 
 
 @dataclass
@@ -96,6 +169,7 @@ class Report:
     runs: List[Run] = field(default_factory=list)
     comparisons: List[Comparison] = field(default_factory=list)
     left_out: Dict[str, str] = field(default_factory=dict)  #: name: why
+    failed: Set[str] = field(default_factory=set)  #: those of them that were there and broke
 
     @property
     def primary(self) -> Optional[str]:
@@ -108,29 +182,47 @@ class Report:
 
     @property
     def diagnostics(self) -> List[str]:
-        return [f"crosscheck: {c}" for c in self.comparisons if not c.agrees]
+        return [f"crosscheck: {c}" for c in self.comparisons if c.verdict == "disagree"]
 
     def bias_percent(self, name: str) -> Optional[float]:
         """The mean of a backend's differences, weighted by energy."""
-        own = [c for c in self.comparisons if c.other == name]
+        own = [c for c in self.comparisons if c.other == name and c.verdict != "incomplete"]
         energy = sum(c.primary_joules for c in own)
         return 100 * sum(c.difference_joules for c in own) / energy if energy > 0 else None
 
+    def _groups(self) -> List[Dict[str, Any]]:
+        runs = {r.name: r for r in self.runs}
+        groups: Dict[Tuple[str, Optional[int]], Dict[str, Any]] = {}
+        for c in self.comparisons:
+            group = groups.get((c.component, c.device))
+            if group is None:
+                word = COMPONENT_WORDS.get(c.component, c.component)
+                device = "all" if c.device is None else c.own.identity or \
+                    f"{c.component if c.component == 'gpu' else 'cpu'}-{c.device}"
+                group = groups[c.component, c.device] = {
+                    "component": word, "device": device,
+                    "interfaces": [_interface(runs[c.primary], c.own, True)], "pairs": []}
+            group["interfaces"].append(_interface(runs[c.backend], c.value, False))
+            group["pairs"].append(c.to_dict())
+        return list(groups.values())
+
     def to_dict(self) -> Dict[str, Any]:
+        """`ergon.crosscheck/1` (docs/json.md), the same as `ergon validate --json` writes."""
+        first = self.runs[0] if self.runs else None
+        m = first.metrics.measurement if first else None
+        diagnostics = [_diagnostic("crosscheck", c.other, COMPONENT_WORDS.get(c.component, c.component),
+                                   str(c), "find out which is right before you rely on either")
+                       for c in self.comparisons if c.verdict == "disagree"]
+        diagnostics += [_diagnostic("sensor_error" if name in self.failed else "sensor_absent", name, "", why)
+                        for name, why in self.left_out.items()]
         return {
-            "schema": "ergon.crosscheck/1", "duration_seconds": self.duration, "primary": self.primary,
-            "agrees": self.agrees,
-            "backends": [
-                {"name": r.name, "version": r.version, "method": r.method,
-                 "accuracy_percent": r.accuracy_percent,
-                 "joules": r.metrics.total_energy_j, "seconds": r.metrics.duration_sec,
-                 "uncertainty_joules": r.metrics.uncertainty_j, "provenance": r.metrics.provenance,
-                 "flags": list(r.metrics.flags), "reason": r.metrics.reason,
-                 "bias_percent": self.bias_percent(r.name), "overhead": r.overhead.to_dict()}
-                for r in self.runs],
-            "comparisons": [c.to_dict() for c in self.comparisons], "diagnostics": self.diagnostics,
-            "left_out": [{"name": name, "reason": why} for name, why in self.left_out.items()],
-        }
+            "schema": "ergon.crosscheck/1", "root": None,
+            "seconds": first.metrics.duration_sec if first else 0.0,
+            "begin_unix_seconds": m.begin_unix_seconds if m else first.began_unix if first else None,
+            "end_unix_seconds": m.end_unix_seconds if m else first.ended_unix if first else None,
+            "cpu_seconds": sum(r.overhead.cpu_seconds for r in self.runs) if first else None,
+            "interval_seconds": None, "agree": self.agrees, "comparisons": self._groups(),
+            "channels": [_channel(e) for e in m.entries] if m else [], "diagnostics": diagnostics}
 
     def __str__(self) -> str:
         lines = [f"{len(self.runs)} backends side by side for {self.duration:.3f} s"]
@@ -157,9 +249,11 @@ class _Contestant:
         self.backend = backend
         self.setup_seconds = setup_seconds
         self.handle: Any = None
+        self.began_unix = self.ended_unix = 0.0
         self.began = self.ended = self.start_seconds = self.stop_seconds = self.cpu_seconds = 0.0
 
     def start(self) -> None:
+        self.began_unix = time.time()
         cpu, at = time.thread_time(), time.monotonic()
         self.handle = self.backend.start_tracking()
         now = time.monotonic()
@@ -172,6 +266,7 @@ class _Contestant:
         now = time.monotonic()
         self.stop_seconds, self.ended = now - at, (now + at) / 2
         self.cpu_seconds += time.thread_time() - cpu
+        self.ended_unix = time.time()
         return metrics
 
     def run(self, metrics: Any) -> Run:
@@ -180,7 +275,8 @@ class _Contestant:
         return Run(self.backend.name, known, self.began, self.ended,
                    Overhead(self.setup_seconds, self.start_seconds, self.stop_seconds, self.cpu_seconds),
                    getattr(info, "accuracy_percent", None), getattr(info, "version", None),
-                   known.energy_measurement_method or getattr(info, "method", None))
+                   known.energy_measurement_method or getattr(info, "method", None),
+                   self.began_unix, self.ended_unix)
 
 
 def foreign(name: str, metrics: Any) -> Metrics:
@@ -209,9 +305,14 @@ def _merge(values: Sequence[Value]) -> Dict[Tuple[str, Optional[int]], Value]:
         if parts and (component, None) not in found:
             unsure = [v.uncertainty_joules for v in parts if v.uncertainty_joules is not None]
             methods = {v.method for v in parts}
-            found[component, None] = Value(component, None, sum(v.joules for v in parts),
-                                           methods.pop() if len(methods) == 1 else None,
-                                           sum(unsure) if len(unsure) == len(parts) else None)
+            found[component, None] = Value(
+                component, None, sum(v.joules for v in parts),
+                methods.pop() if len(methods) == 1 else None,
+                sum(unsure) if len(unsure) == len(parts) else None, whole=all(v.whole for v in parts),
+                provenance=weakest(v.provenance for v in parts),
+                gap_seconds=max(v.gap_seconds for v in parts),
+                estimated_joules=sum(v.estimated_joules for v in parts), relative=parts[0].relative,
+                citation=parts[0].citation, channels=tuple(v.channel for v in parts if v.channel))
     return found
 
 
@@ -247,12 +348,25 @@ def compare(primary: Run, other: Run) -> List[Comparison]:
     return found
 
 
+def _rest(value: Value) -> float:
+    """Of its uncertainty, what is not of its accuracy class."""
+    accuracy, all_ = value.accuracy_joules or 0.0, value.uncertainty_joules or 0.0
+    return math.sqrt(max(0.0, all_ * all_ - accuracy * accuracy))
+
+
 def _pair(primary: Run, own: Value, other: Run, value: Value, label: str) -> Comparison:
-    seconds = primary.metrics.duration_sec or 1.0
-    edge = 0.0 if primary is other else _edges(primary, other, own.joules / seconds)
-    joint = math.hypot(_unsure(own, primary), _unsure(value, other), edge)
-    return Comparison(own.component, own.device, primary.name, label, own.joules, value.joules, own.method,
-                      value.method, joint, edge)
+    seconds = primary.metrics.duration_sec
+    edge = 0.0 if primary is other else _edges(primary, other, own.joules / (seconds or 1.0))
+    one_sensor = primary is other and own.source is not None and own.source == value.source and \
+        own.identity == value.identity
+    if one_sensor and own.accuracy_joules is not None and value.accuracy_joules is not None:
+        # As src/core/compare.c: the gain error of one sensor is in both.
+        apart = abs((own.relative or 0.0) - (value.relative or 0.0)) * max(own.joules, value.joules)
+        joint = _rest(own) + _rest(value) + max(abs(own.accuracy_joules - value.accuracy_joules), apart)
+    else:
+        joint = _unsure(own, primary) + _unsure(value, other) + edge
+    return Comparison(own.component, own.device, primary.name, label, own, value, seconds, joint, edge,
+                      one_sensor, other.name)
 
 
 def _own_checks(run: Run) -> List[Comparison]:
@@ -292,12 +406,14 @@ def side_by_side(backends: Sequence[Backend], duration: float) -> Report:
             started.insert(0, contestant)
         except Exception as error:
             report.left_out[contestant.backend.name] = f"{type(error).__name__}: {error}"
+            report.failed.add(contestant.backend.name)
     time.sleep(duration)
     for contestant in started:
         try:
             report.runs.append(contestant.run(contestant.stop()))
         except Exception as error:
             report.left_out[contestant.backend.name] = f"{type(error).__name__}: {error}"
+            report.failed.add(contestant.backend.name)
     if report.runs:
         primary = report.runs[0]
         report.comparisons += _own_checks(primary)
@@ -344,13 +460,15 @@ class CrossValidated:
         first, second = handle
         metrics = first.stop()
         run = first.run(metrics)
-        report = Report(run.ended - run.began, [run], _own_checks(run), dict(self._left_out))
+        report = Report(run.ended - run.began, [run], _own_checks(run), dict(self._left_out),
+                        set(self._left_out))
         if second.handle is not None:
             try:
                 report.runs.append(second.run(second.stop()))
                 report.comparisons += compare(run, report.runs[1])
             except Exception as error:
                 report.left_out[second.backend.name] = f"{type(error).__name__}: {error}"
+                report.failed.add(second.backend.name)
         if isinstance(metrics, Metrics):
             metrics.cross_validation = report
             metrics.flags += ("crosscheck",) if report.diagnostics else ()

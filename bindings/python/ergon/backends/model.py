@@ -51,6 +51,18 @@ class Value:
     uncertainty_joules: Optional[float] = None
     channel: Optional[str] = None
     primary: bool = True  #: False: a second interface to what another value of the same backend tells
+    # What is known of it beside; of the backends here, by Ergon alone.
+    identity: Optional[str] = None  #: the device as Ergon names it
+    source: Optional[str] = None
+    provenance: Optional[str] = None
+    whole: bool = True  #: False: energy of part of the time is held or not known
+    estimated_joules: float = 0.0  #: the held part of joules
+    gap_seconds: float = 0.0
+    accuracy_joules: Optional[float] = None  #: of the uncertainty, the part of the accuracy class
+    relative: Optional[float] = None  #: the class itself
+    watts: Optional[float] = None
+    citation: Optional[str] = None
+    channels: Tuple[str, ...] = ()  #: where it is a sum
 
 
 @dataclass
@@ -76,6 +88,7 @@ class Metrics:
     reason: Optional[str] = None
     samples: List[Any] = field(default_factory=list)
     values: Tuple[Value, ...] = ()
+    measurement: Optional[Any] = None  #: of Ergon, that these figures are of
     #: What a second backend found on the same interval, where it was asked to look.
     cross_validation: Optional[Any] = None
 

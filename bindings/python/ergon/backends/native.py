@@ -2,9 +2,10 @@
 """Ergon itself as a backend, by the agent, its page or libergon; and the one that measures nothing."""
 from __future__ import annotations
 
-from typing import Any, Dict, FrozenSet, List, Optional
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional
 
 from .. import _parts
+from .._delta import SensorFacts
 from ..errors import ErgonError
 from ..measure import begin, default_source
 from ..model import Entry, Measurement
@@ -49,6 +50,7 @@ class ErgonBackend:
         self._sync = sync_execution
         self._opened: Optional[Source] = None
         self._parts: Optional[_parts.Parts] = None
+        self._facts: Mapping[str, SensorFacts] = {}
         self._why: Optional[str] = None
 
     @property
@@ -85,6 +87,8 @@ class ErgonBackend:
         """Looks once what there is, so that an index keeps its device when another one is lost."""
         if self._parts is None:
             self._parts = _parts.of_source(self.source())
+        if not self._facts:
+            self._facts = getattr(self.source(), "facts", dict)()
 
     def start_tracking(self) -> Window:
         self.prepare()
@@ -126,10 +130,10 @@ class ErgonBackend:
             energy_measurement_method=METHOD.get(methods.pop()) if len(methods) == 1 else
             "mixed" if methods else ESTIMATION if m.provenance == "estimated" else None,
             uncertainty_j=m.uncertainty_joules, provenance=m.provenance, flags=m.flags, reason=m.reason,
-            values=tuple(_values(m, parts)))
+            values=tuple(_values(m, parts, self._facts)), measurement=m)
 
 
-def _values(m: Measurement, parts: _parts.Parts) -> List[Value]:
+def _values(m: Measurement, parts: _parts.Parts, facts: Mapping[str, SensorFacts]) -> List[Value]:
     """Each channel that reads a part, those that only check another one too."""
     indices = {"package": {d: i for i, d in enumerate(parts.cpus)},
                "dram": {d: i for i, d in enumerate(parts.drams) if d},
@@ -140,20 +144,30 @@ def _values(m: Measurement, parts: _parts.Parts) -> List[Value]:
             one = _parts.figure(m, device, component)
             if one is None:
                 continue
-            found.append(Value(COMPONENT[component], i, one.joules, METHOD.get(one.method or ""),
-                               one.uncertainty_joules, _channel(m.entries, device, component, False)))
-            for entry in m.entries:
-                if entry.device == device and entry.component == component and entry.role == "crosscheck" \
-                        and entry.joules is not None:
-                    found.append(Value(COMPONENT[component], i, entry.joules, METHOD.get(entry.method or ""),
-                                       entry.uncertainty_joules, entry.channel, False))
+            here = [e for e in m.entries if e.device == device and e.component == component]
+            own = [e for e in here if e.role not in _parts.NOT_OWN and e.joules is not None]
+            main = max(own, key=lambda e: (e.counted, e.joules or 0.0))
+            found.append(_value(COMPONENT[component], i, main, facts, joules=one.joules, method=METHOD.get(
+                one.method or ""), uncertainty_joules=one.uncertainty_joules, provenance=one.provenance,
+                estimated_joules=sum(e.estimated_joules for e in own), whole=not one.partial and not any(
+                    e.gap_seconds or e.estimated_microjoules for e in own)))
+            found += [_value(COMPONENT[component], i, e, facts, primary=False) for e in here
+                      if e.role == "crosscheck" and e.joules is not None]
     return found
 
 
-def _channel(entries: Any, device: str, component: str, check: bool) -> Optional[str]:
-    entry: Optional[Entry] = next((e for e in entries if e.device == device and e.component == component
-                                   and (e.role == "crosscheck") == check), None)
-    return entry.channel if entry else None
+def _value(component: str, device: int, entry: Entry, facts: Mapping[str, SensorFacts],
+           **over: Any) -> Value:
+    known = facts.get(entry.channel or "")
+    fields: Dict[str, Any] = dict(
+        joules=entry.joules, method=METHOD.get(entry.method or ""),
+        uncertainty_joules=entry.uncertainty_joules, channel=entry.channel, identity=entry.device,
+        source=entry.source, provenance=entry.provenance, gap_seconds=entry.gap_seconds,
+        estimated_joules=entry.estimated_joules, accuracy_joules=entry.accuracy_joules,
+        whole=not entry.gap_seconds and not entry.estimated_microjoules)
+    if known is not None:
+        fields.update(relative=known.relative, watts=known.watts, citation=known.citation)
+    return Value(component, device, **{**fields, **over})
 
 
 def _capabilities(accounts: Any, parts: _parts.Parts) -> FrozenSet[Capability]:

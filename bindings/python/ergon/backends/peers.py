@@ -15,6 +15,7 @@ import time
 import warnings
 from typing import Any, Dict, List, Optional, Tuple
 
+from .. import _parts
 from .model import COUNTER, ESTIMATION, POLLING, Capability, Info, Metrics, Value, power, sum_known
 
 KWH_JOULES = 3.6e6
@@ -22,6 +23,10 @@ COUNTER_PERCENT, POLLED_PERCENT = 5.0, 15.0
 CODECARBON_PERCENT, ESTIMATE_PERCENT = 15.0, 30.0
 NVML_WATTS = 5.0  #: what NVIDIA states, +-
 POLL_SECONDS = 0.1
+
+
+def _text(value: Any) -> str:
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)  # of old versions
 
 
 def _version(package: str) -> Optional[str]:
@@ -214,9 +219,15 @@ class NvmlBackend(_Peer):
     def _prepare(self) -> Optional[str]:
         pynvml: Any = importlib.import_module("pynvml")
         pynvml.nvmlInit()
-        count = pynvml.nvmlDeviceGetCount()
-        chosen = list(range(count)) if self._gpu_indices is None else list(self._gpu_indices)
-        self._handles = {i: pynvml.nvmlDeviceGetHandleByIndex(i) for i in chosen}
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        gpus = [_parts.Gpu(f"gpu-{_text(pynvml.nvmlDeviceGetUUID(h))}", i, "nvml")
+                for i, h in enumerate(handles)]
+        seen = _parts.visible(gpus, os.environ)  # an index means what it means to a framework, and to Ergon
+        for i in self._gpu_indices or ():
+            if not 0 <= i < len(seen):
+                return f"GPU {i} is not there: NVML shows {len(seen)} to this program"
+        chosen = range(len(seen)) if self._gpu_indices is None else self._gpu_indices
+        self._handles = {i: handles[seen[i].number] for i in chosen}
         if not self._handles:
             return "NVML knows no GPU here"
         if not self._polled:
@@ -234,11 +245,13 @@ class NvmlBackend(_Peer):
         percent = POLLED_PERCENT if self._polled else COUNTER_PERCENT
         values = tuple(Value("gpu", i, joules, method, max(percent / 100 * joules, NVML_WATTS * seconds))
                        for i, joules in per_gpu.items())
-        total = sum_known(per_gpu)
+        lost = [i for i in self._handles if i not in per_gpu]  # without them there is no sum
+        total = None if lost else sum_known(per_gpu)
         return Metrics(total_energy_j=total, gpu_energy_j=total, gpu_power_w=power(total, seconds),
                        duration_sec=seconds, gpu_energy_per_device_j=per_gpu or None,
                        energy_backend_name=self.name, energy_measurement_method=method,
-                       provenance="measured", samples=samples, values=values)
+                       provenance="measured", samples=samples, values=values,
+                       reason="no energy is known of GPU " + ", ".join(map(str, lost)) if lost else None)
 
     def get_info(self) -> Info:
         return Info(self.name, _version("nvidia-ml-py"),
@@ -266,7 +279,11 @@ class _NvmlRun:
             self._first = self._totals()
 
     def _totals(self) -> Dict[int, int]:
-        return {i: self._nvml.nvmlDeviceGetTotalEnergyConsumption(h) for i, h in self._handles.items()}
+        found = {}
+        for i, handle in self._handles.items():
+            with contextlib.suppress(self._nvml.NVMLError):  # one that is lost has no figure
+                found[i] = self._nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+        return found
 
     def _poll(self) -> None:
         for i, handle in self._handles.items():
@@ -284,7 +301,7 @@ class _NvmlRun:
         if self._thread is None:
             last = self._totals()
             per_gpu = {i: (last[i] - self._first[i]) / 1000 for i in self._handles
-                       if last[i] >= self._first[i]}
+                       if i in self._first and i in last and last[i] >= self._first[i]}
             return per_gpu, time.monotonic() - self._began, []
         self._stop.set()
         self._thread.join()

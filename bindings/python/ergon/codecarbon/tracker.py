@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .. import _parts
+from .._fork import in_child
 from ..errors import ErgonError
 from ..measure import begin, default_source
 from ..model import Measurement
@@ -93,7 +94,8 @@ class BaseEmissionsTracker:
         self._region: Optional[str] = None
         self._cloud: Tuple[Optional[str], Optional[str]] = (None, None)
         self._output_handlers = self._outputs(s)
-        self._lock = threading.RLock()
+        self._begin_anew()
+        in_child(self._begin_anew)
         self._window: Optional[Window] = None
         self._source: Source = NullSource()
         self._parts = _parts.Parts()
@@ -104,6 +106,9 @@ class BaseEmissionsTracker:
         self._memory: List[float] = [0.0, 0.0]  # sum and number of readings of used GiB
         self._stop_event = threading.Event()
         self._thread: Optional[threading.Thread] = None
+
+    def _begin_anew(self) -> None:
+        self._lock = threading.RLock()
 
     # ---- settings ----
 

@@ -33,19 +33,21 @@ def route_of(scope: Scope) -> Optional[str]:
 
 class EnergyMiddleware:
     """A request lasts from its call to the last part of its answer, to its abort, or to the end of the
-    application's call, whichever comes first; background tasks after it are not the request's.
+    application's call, whichever comes first; background tasks after it are not the request's. An answer that
+    was begun and not finished is aborted, whoever did that.
 
     route: gives the label of a scope, after the request was handled; None: "other". meter: one that is
     shared; else the options are those of RequestMeter. registry: of prometheus_client; None for the default
-    one, False for none.
+    one, False for none. prefix: of the metrics' names.
     """
 
     def __init__(self, app: App, meter: Optional[RequestMeter] = None, *, registry: Any = None,
-                 route: Callable[[Scope], Optional[str]] = route_of, **options: Any) -> None:
+                 prefix: str = "app", route: Callable[[Scope], Optional[str]] = route_of,
+                 **options: Any) -> None:
         self.app = app
         self.meter = any_meter(meter, options)
         self.route = route
-        export(self.meter, registry)
+        export(self.meter, registry, prefix)
         self.meter.start()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,7 +63,8 @@ class EnergyMiddleware:
                 route = self.route(scope)
             except Exception:
                 route = None  # a label is not worth a request
-            meter.end(request, clean(route, scope.get("method", ""), status, aborted and not done))
+            meter.end(request, clean(route, scope.get("method", ""), status,
+                                     not done and (aborted or status is not None)))
 
         async def heard() -> Message:
             nonlocal aborted
@@ -73,13 +76,13 @@ class EnergyMiddleware:
 
         async def said(message: Message) -> None:
             nonlocal status, done, aborted
-            if message["type"] == "http.response.start":
-                status = message["status"]
             try:
                 await send(message)
             except OSError:  # the peer has gone (ASGI 2.4)
                 aborted = True
                 raise
+            if message["type"] == "http.response.start":
+                status = message["status"]
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 done = True
                 end()
@@ -89,9 +92,6 @@ class EnergyMiddleware:
             await self.app(scope, heard, said)
         except asyncio.CancelledError:
             aborted = True
-            raise
-        except Exception:
-            status = status or 500
             raise
         finally:
             _current.reset(token)

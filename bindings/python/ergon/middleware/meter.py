@@ -10,8 +10,11 @@ the energy of the account.
 
 A sample tells of the past, up to a second where it comes from the energy page or the coarse view, so V is
 kept for all moments since the last one. Requests are settled in a thread of the meter's own: a handler never
-waits for a reading. While no sample comes, they wait for the next; after HOLD_SECONDS, or where too many
-wait, they and the energy of that time have no figure, and what comes later is counted anew from then.
+waits for a reading. A step (from one sample to the next) whose energy is not known, or not known to be of all
+of the time, or that is too long, is not shared: what is known of it is non-request energy, and every request
+in flight in it is unmeasured: it has no figure, and what it was charged before is non-request energy too.
+
+The middleware of the Node package does the same with the same numbers (tests/middleware).
 """
 from __future__ import annotations
 
@@ -20,8 +23,9 @@ import contextvars
 import threading
 import time
 import warnings
-from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Set, Tuple
 
 from .._delta import delta
 from .._fork import in_child
@@ -31,13 +35,17 @@ from ..source import Source, boot_ns, connect
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0)
 INTERVAL_MIN = 0.1  #: seconds; finer only where it is asked for (oversample=True)
-HOLD_SECONDS = 60.0  #: that requests wait for a sample
-WAITING_MAX = 65536  #: requests that do
-SERIES_MAX = 256  #: label sets of the histogram
-ROUTE_MAX = 128  #: characters of a route
-UNITS_MAX = 64
-RECENT_SECONDS = 300.0  #: over which joules per request are told
+LONGEST_STEP = 60.0  #: seconds; a longer time between two samples is not shared
+PENDING_MAX = 1 << 18  #: begins and ends that wait for a sample
+ROUTES_MAX = 100  #: pairs of method and route
+LABEL_MAX = 128  #: characters of a route, or of a unit
+UNITS_MAX = 32
+BUCKETS_MAX = 64
+HISTORY_MAX = 4096  #: samples that joules per request look back over
+WINDOW_SECONDS = 300.0  #: over which they are told
+STALE_SECONDS = 5.0  #: without a sample, at least: then energy has no series
 RETRY_SECONDS = 5.0  #: between looks for a source that is away
+CLOCK_SLACK_NS = 50_000_000  #: an age in an answer is rounded, and may be of a moment before it
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"))
 OTHER = "other"
 
@@ -50,14 +58,14 @@ class Request:
 
     __slots__ = ("meter", "labels", "began_ns", "began_v", "ended_ns", "ended_v", "joules", "whole")
 
-    def __init__(self, meter: "RequestMeter", began_ns: int, began_v: float, whole: bool) -> None:
+    def __init__(self, meter: "RequestMeter", began_ns: int, began_v: float) -> None:
         self.meter = meter
-        self.labels: Labels = (OTHER, OTHER, "5xx")
+        self.labels: Labels = (OTHER, OTHER, OTHER)
         self.began_ns, self.began_v = began_ns, began_v
         self.ended_ns: Optional[int] = None
         self.ended_v = 0.0
         self.joules = 0.0
-        self.whole = whole  # all of it lies between samples
+        self.whole = True  # every step that it is in was shared
 
     def units(self, unit: str, n: Number = 1) -> None:
         self.meter.units(unit, n)
@@ -89,10 +97,13 @@ class Ledger:
     """What the meter tells. joules = the histograms' sums + nonrequest + inflight, at each moment."""
 
     joules: Optional[float] = None  #: of the account since the first sample; None before it
+    known: bool = False  #: there was a sample lately
     nonrequest_joules: float = 0.0
     inflight_joules: float = 0.0  #: charged to requests that have not been observed yet
     requests: int = 0
     unmeasured: int = 0  #: of them without a figure
+    settled: int = 0  #: of them that wait for no sample any more
+    unknown_seconds: float = 0.0  #: time that was not shared
     units: Dict[str, float] = field(default_factory=dict)
     histograms: Dict[Labels, Histogram] = field(default_factory=dict)
     joules_per_request: Optional[float] = None  #: of the last minutes
@@ -100,15 +111,28 @@ class Ledger:
 
 class RequestMeter:
     """Charges requests. source: a Source; None: connect() in the meter's thread, again and again until there
-    is one. interval: seconds between samples, 1 to 5 for most. Thread-safe; a forked child begins anew."""
+    is one. interval: seconds between samples, 1 to 5 for most. window: seconds that joules per request look
+    back. longest_step: seconds; a longer time between two samples is not shared. max_routes: pairs of method
+    and route. max_pending: begins and ends that wait for a sample. Thread-safe; a forked child begins
+    anew."""
 
     def __init__(self, source: Optional[Source] = None, *, interval: float = 1.0, oversample: bool = False,
-                 buckets: Tuple[float, ...] = BUCKETS, connect: Connect = connect) -> None:
+                 buckets: Sequence[float] = BUCKETS, window: float = WINDOW_SECONDS,
+                 longest_step: float = LONGEST_STEP, max_routes: int = ROUTES_MAX,
+                 max_pending: int = PENDING_MAX, connect: Connect = connect) -> None:
         if not (interval >= INTERVAL_MIN or oversample and interval > 0):
             raise ValueError(f"an interval below {INTERVAL_MIN} s costs more than it tells; oversample=True "
                              "asks for it all the same")
         self.interval = float(interval)
-        self.buckets = tuple(sorted(float(b) for b in buckets))
+        self.buckets = tuple(float(b) for b in buckets)
+        if len(self.buckets) > BUCKETS_MAX or not all(
+                a < b < float("inf") for a, b in zip((0.0, *self.buckets), self.buckets)):
+            raise ValueError(f"buckets are at most {BUCKETS_MAX} rising numbers of joules")
+        if not (window > 0 and longest_step > 0 and max_routes >= 1 and max_pending >= 1):
+            raise ValueError("window, longest_step, max_routes and max_pending are positive")
+        self._window_ns, self._longest_ns = int(window * 1e9), int(longest_step * 1e9)
+        self._stale_ns = int(max(STALE_SECONDS, 3 * self.interval) * 1e9)
+        self._max_routes, self._max_pending = max_routes, max_pending
         self._given = source
         self._connect = connect
         self._lock = threading.Lock()
@@ -128,14 +152,19 @@ class RequestMeter:
         self._last: Optional[Snapshot] = None
         self._last_ns = 0
         self._last_v = 0.0
+        self._got_ns = 0  # when it came
+        self._lost = False  # this step will not be shared
         # Moments since the last sample at which the number in flight changed: V there, the number after.
         self._t: List[int] = []
         self._v: List[float] = []
         self._n_after: List[int] = []
+        self._based = 0  # of them that stand for what was before
         self._now_ns, self._now_v = boot_ns(), 0.0
         self._active: Dict[int, Request] = {}
         self._waiting: List[Request] = []
-        self._recent: List[Tuple[float, float, int]] = []
+        self._dropped: Deque[Tuple[Request, Labels]] = deque()
+        self._pairs: Set[Tuple[str, str]] = set()
+        self._history: Deque[Tuple[int, float, int]] = deque(maxlen=HISTORY_MAX)  # time, joules, settled
         self._thread: Optional[threading.Thread] = None
         self._wake = threading.Event()
         self._closed = False
@@ -153,8 +182,10 @@ class RequestMeter:
         if self._thread is None:
             self.start()
         with self._lock:
+            self._end_dropped()
+            self._make_room()
             self._advance(boot_ns())
-            request = Request(self, self._now_ns, self._now_v, self._last is not None)
+            request = Request(self, self._now_ns, self._now_v)
             self._active[id(request)] = request
             self._mark()
             return request
@@ -162,26 +193,56 @@ class RequestMeter:
     def end(self, request: Request, labels: Labels) -> None:
         """Once; later calls do nothing."""
         with self._lock:
-            if request.ended_ns is not None or request.meter is not self or \
-                    self._active.get(id(request)) is not request:
-                return
-            self._advance(boot_ns())
-            request.ended_ns, request.ended_v = self._now_ns, self._now_v
-            del self._active[id(request)]
-            self._mark()
-            request.labels = labels
-            self._ledger.requests += 1
-            self._waiting.append(request)
-            if len(self._waiting) > WAITING_MAX:
-                self._give_up()
+            self._end_dropped()
+            self._end(request, labels)
+
+    def _end(self, request: Request, labels: Labels) -> None:
+        if request.ended_ns is not None or request.meter is not self or \
+                self._active.get(id(request)) is not request:
+            return
+        self._make_room()
+        self._advance(boot_ns())
+        request.ended_ns, request.ended_v = self._now_ns, self._now_v
+        del self._active[id(request)]
+        self._mark()
+        request.labels = self._bounded(labels)
+        self._ledger.requests += 1
+        self._waiting.append(request)
+
+    def drop(self, request: Request, labels: Labels) -> None:
+        """end() for __del__, which may run at any moment, also while this very thread is inside: it never
+        waits. What finds the meter busy ends with the next request or sample."""
+        self._dropped.append((request, labels))
+        if self._lock.acquire(False):
+            try:
+                self._end_dropped()
+            finally:
+                self._lock.release()
+
+    def _end_dropped(self) -> None:
+        while self._dropped:
+            self._end(*self._dropped.popleft())
 
     def units(self, unit: str, n: Number = 1) -> None:
         if isinstance(n, bool) or not isinstance(n, (int, float)) or not 0 <= n < float("inf"):
             raise ValueError(f"a number of {unit} is not negative and finite, not {n!r}")
         with self._lock:
             units = self._ledger.units
+            unit = str(unit)[:LABEL_MAX]
             name = unit if unit in units or len(units) < UNITS_MAX else OTHER
             units[name] = units.get(name, 0) + n
+
+    def _bounded(self, labels: Labels) -> Labels:
+        """Method and route, or `other` where there are too many pairs of them."""
+        pair = labels[:2]
+        if pair not in self._pairs and len(self._pairs) >= self._max_routes:
+            pair = (OTHER, OTHER)
+        self._pairs.add(pair)
+        return (*pair, labels[2])
+
+    def _make_room(self) -> None:
+        if len(self._t) - self._based >= self._max_pending:
+            self._give_up()
 
     def _advance(self, now: int) -> None:
         """V goes on to now."""
@@ -223,45 +284,49 @@ class RequestMeter:
             try:
                 if self._source is None:
                     self._source = self._connect()
+                asked_ns = boot_ns()
                 now = self._source.totals(fresh=True, power=False)
                 got_ns = boot_ns()
                 if now.stale or now.microjoules is None:
                     raise ErgonError(f"{self._source.describe()} has no figure now")
-                self._take(now, self._moment(now, got_ns))
+                self._take(now, self._moment(now, asked_ns, got_ns))
                 return True
-            except ErgonError as error:
+            except Exception as error:  # also what the environment says wrongly: requests are served
                 self._away(error)
                 return False
 
-    def _moment(self, now: Snapshot, got_ns: int) -> int:
-        """Of the sample, by our own clock: the agent's may be another one's, on another machine."""
+    def _moment(self, now: Snapshot, asked_ns: int, got_ns: int) -> int:
+        """Of the sample, by our own clock: the agent's may be another one's, on another machine. It is ours
+        where the answer was made between question and answer, however long that took."""
         age_ns = int((now.age_seconds or 0.0) * 1e9)
-        if abs(got_ns - now.time_ns - age_ns) < 50_000_000:
+        if asked_ns - CLOCK_SLACK_NS <= now.time_ns + age_ns <= got_ns + CLOCK_SLACK_NS:
             return min(now.time_ns, got_ns)
         return got_ns - age_ns
 
-    def _away(self, error: ErgonError) -> None:
+    def _away(self, error: Exception) -> None:
         with self._lock:
             first, self._warned = not self._warned, True
-            if self._last is not None and boot_ns() - self._last_ns > HOLD_SECONDS * 1e9:
-                self._give_up()
-            elif self._last is None:
-                self._give_up()
+            if self._last is None or boot_ns() - self._last_ns > self._longest_ns:
+                self._give_up()  # whatever comes will not be shared
         if first:
             warnings.warn(f"ergon: {error}; requests are served, without figures for this time",
                           RuntimeWarning)
 
     def _give_up(self) -> None:
-        """What waits has no figure, and what is in flight will have none: of the energy since the last sample
-        nobody will know whose it was."""
+        """This step will not be shared: what waits has no figure, and what is in flight will have none."""
+        self._lost = True
+        for request in (*self._waiting, *self._active.values()):
+            self._doom(request)
+        self._advance(boot_ns())
         self._ledger.unmeasured += len(self._waiting)
-        for request in self._waiting + list(self._active.values()):
-            if request.whole:  # what it was charged before is nobody's now
-                self._ledger.nonrequest_joules += request.joules
-            request.whole, request.joules = False, 0.0
+        self._ledger.settled += len(self._waiting)
         self._waiting.clear()
-        self._last = None
         self._forget(self._now_ns)
+
+    def _doom(self, request: Request) -> None:
+        if request.whole:  # what it was charged before is nobody's now
+            self._ledger.nonrequest_joules += request.joules
+            request.whole, request.joules = False, 0.0
 
     def _forget(self, t_ns: int) -> None:
         """Changes up to t_ns are not needed any more."""
@@ -269,93 +334,86 @@ class RequestMeter:
         i = bisect.bisect_right(self._t, t_ns)
         n = self._n_after[i - 1] if i else None
         del self._t[:i], self._v[:i], self._n_after[:i]
+        self._based = 0
         if n is not None:  # how many were in flight at t_ns
             self._t.insert(0, t_ns)
             self._v.insert(0, v)
             self._n_after.insert(0, n)
+            self._based = 1
         self._last_v = v
 
     def _take(self, now: Snapshot, t_ns: int) -> None:
         with self._lock:
+            self._end_dropped()
             self._advance(boot_ns())
-            last, last_ns = self._last, self._last_ns
-            if last is None:
-                self._first(now, t_ns)
-                return
-            if now.time_ns == last.time_ns or t_ns <= last_ns:
+            last, last_ns, ledger = self._last, self._last_ns, self._ledger
+            self._warned = False
+            if last is not None and now.time_ns == last.time_ns:
                 return  # nothing new
-            gained = delta(last, now, {})
-            if gained.microjoules is None:  # no account goes through: another ledger
-                self._give_up()
-                self._first(now, t_ns)
-                return
-            self._charge(gained.microjoules / 1e6, last_ns, t_ns)
-            self._last, self._last_ns, self._warned = now, t_ns, False
-
-    def _first(self, now: Snapshot, t_ns: int) -> None:
-        self._last, self._last_ns, self._warned = now, t_ns, False
-        if self._ledger.joules is None:
-            self._ledger.joules = 0.0
-        self._forget(t_ns)
-        for request in list(self._active.values()) + self._waiting:
-            request.whole = request.began_ns >= t_ns
-        self._settle_ended(t_ns)
+            joules, whole = (None, False) if last is None else step(last, now, self._longest_ns)
+            shared = whole and not self._lost
+            if last is not None:
+                t_ns = max(t_ns, last_ns)
+            ledger.joules = (ledger.joules or 0.0) + (joules or 0.0)
+            if shared and joules is not None:
+                self._charge(joules, last_ns, t_ns)
+            else:
+                if last is not None:
+                    ledger.unknown_seconds += (t_ns - last_ns) / 1e9
+                ledger.nonrequest_joules += joules or 0.0
+                for request in (*self._waiting, *self._active.values()):
+                    if request.began_ns < t_ns:
+                        self._doom(request)
+            self._forget(t_ns)
+            self._settle_ended(t_ns)
+            self._last, self._last_ns, self._lost, self._got_ns = now, t_ns, False, self._now_ns
+            if not shared:
+                self._history.clear()  # joules per request are about time that is known
+            self._history.append((t_ns, ledger.joules, ledger.settled))
+            while self._history[0][0] < t_ns - self._window_ns:
+                self._history.popleft()
 
     def _charge(self, joules: float, from_ns: int, to_ns: int) -> None:
-        seconds = (to_ns - from_ns) / 1e9
-        power = joules / seconds
-        v0, v1 = self._last_v, self._at(to_ns)
         charged = 0.0
-        for request in self._waiting:
-            share = power * max(0.0, min(request.ended_v, v1) - max(request.began_v, v0))
-            request.joules += share
-            charged += share if request.whole else 0.0
-        for request in self._active.values():
-            share = power * max(0.0, v1 - max(request.began_v, v0))
-            request.joules += share
-            charged += share if request.whole else 0.0
-        ledger = self._ledger
-        assert ledger.joules is not None
-        ledger.joules += joules
-        self._forget(to_ns)
-        told = self._settle_ended(to_ns)
-        # What is in flight still is charged when it ends: until then nobody is told whose it is.
-        ledger.nonrequest_joules += max(0.0, joules - charged)
-        self._remember(joules, told)
+        if to_ns > from_ns:
+            power = joules / ((to_ns - from_ns) / 1e9)
+            v0, v1 = self._last_v, self._at(to_ns)
+            shares = [(request, power * max(0.0, min(request.ended_v, v1) - max(request.began_v, v0)))
+                      for request in self._waiting]
+            shares += [(request, power * max(0.0, v1 - max(request.began_v, v0)))
+                       for request in self._active.values()]
+        else:  # no time between them: who was in flight then
+            there = [request for request in (*self._waiting, *self._active.values())
+                     if request.began_ns <= from_ns]
+            shares = [(request, joules / len(there)) for request in there]
+        for request, share in shares:
+            if request.whole:  # until a request ends nobody is told whose it is
+                request.joules += share
+                charged += share
+        self._ledger.nonrequest_joules += max(0.0, joules - charged)
 
-    def _settle_ended(self, t_ns: int) -> int:
-        """Requests that ended before t_ns are told. Their number."""
+    def _settle_ended(self, t_ns: int) -> None:
+        """Requests that ended up to t_ns are told."""
         left: List[Request] = []
-        told = 0
         for request in self._waiting:
             if request.ended_ns is not None and request.ended_ns > t_ns:
                 left.append(request)
                 continue
-            told += 1
+            self._ledger.settled += 1
             if request.whole:
                 self._observe(request)
             else:
                 self._ledger.unmeasured += 1
         self._waiting = left
-        return told
 
     def _observe(self, request: Request) -> None:
         histograms = self._ledger.histograms
-        labels = request.labels
-        if labels not in histograms and len(histograms) >= SERIES_MAX:
-            labels = (OTHER, OTHER, labels[2])
-        h = histograms.get(labels)
+        h = histograms.get(request.labels)
         if h is None:
-            h = histograms[labels] = Histogram([0] * (len(self.buckets) + 1))
+            h = histograms[request.labels] = Histogram([0] * (len(self.buckets) + 1))
         h.counts[bisect.bisect_left(self.buckets, request.joules)] += 1
         h.sum += request.joules
         h.count += 1
-
-    def _remember(self, joules: float, told: int) -> None:
-        now = time.monotonic()
-        self._recent.append((now, joules, told))
-        while self._recent and now - self._recent[0][0] > RECENT_SECONDS:
-            del self._recent[0]
 
     # ---- what it tells ----
 
@@ -363,22 +421,22 @@ class RequestMeter:
         """A copy of what is known now."""
         with self._lock:
             own = self._ledger
-            requests = sum(r[2] for r in self._recent)
-            joules = sum(r[1] for r in self._recent)
-            inflight = sum(r.joules for r in self._waiting if r.whole) + \
-                sum(r.joules for r in self._active.values() if r.whole)
-            return Ledger(own.joules, own.nonrequest_joules, inflight, own.requests, own.unmeasured,
-                          dict(own.units),
-                          {labels: Histogram(list(h.counts), h.sum, h.count)
-                           for labels, h in own.histograms.items()},
-                          joules / requests if requests else None)
+            known = self._last is not None and boot_ns() - self._got_ns <= self._stale_ns
+            rate = None
+            if known:
+                (_, first_joules, first), (_, last_joules, last) = self._history[0], self._history[-1]
+                rate = (last_joules - first_joules) / (last - first) if last > first else None
+            inflight = sum(r.joules for r in (*self._waiting, *self._active.values()) if r.whole)
+            return replace(own, known=known, inflight_joules=inflight, units=dict(own.units),
+                           histograms={labels: Histogram(list(h.counts), h.sum, h.count)
+                                       for labels, h in own.histograms.items()}, joules_per_request=rate)
 
     def describe(self) -> Dict[str, str]:
         source, last = self._source, self._last
         return {"scope": "node", "method": "equal share of those in flight",
-                "backend": source.kind if source else "none",
-                "provenance": (last.provenance if last else None) or "none",
-                "boundary": (last.boundary if last else None) or "none"}
+                "backend": source.kind if source else "",
+                "provenance": (last.provenance if last else None) or "",
+                "boundary": (last.boundary if last else None) or ""}
 
     def close(self) -> None:
         self._closed = True
@@ -390,13 +448,30 @@ class RequestMeter:
             self._source.close()
 
 
+def step(last: Snapshot, now: Snapshot, longest_ns: int) -> Tuple[Optional[float], bool]:
+    """Joules between two samples, None where nothing is known of them; and whether they are those of all of
+    the time, and of no more than can be shared."""
+    gained = delta(last, now, {}, recovered=True)
+    if gained.microjoules is None or "device_lost" in gained.flags or _counted(last) != _counted(now):
+        return None, False  # another ledger, or other accounts: the numbers cannot be compared
+    whole = not gained.partial and "reset" not in gained.flags and \
+        0 < now.time_ns - last.time_ns <= longest_ns
+    return gained.microjoules / 1e6, whole
+
+
+def _counted(snapshot: Snapshot) -> Set[str]:
+    return {r.account.channel or key.device for key, r in snapshot.readings.items()
+            if r.account.counted and not r.account.held}
+
+
 def clean(route: Optional[str], method: str, status: Optional[int], aborted: bool) -> Labels:
-    """Labels of bounded cardinality."""
-    route = OTHER if not route else route if len(route) <= ROUTE_MAX else route[:ROUTE_MAX]
+    """Labels of bounded cardinality. status None: no answer was begun, so the server says 500."""
+    route = str(route)[:LABEL_MAX] if route else OTHER
     method = method if method in METHODS else OTHER
     if aborted:
         return route, method, "aborted"
-    return route, method, f"{status // 100}xx" if status is not None and 100 <= status <= 599 else "5xx"
+    status = 500 if status is None else status
+    return route, method, f"{status // 100}xx" if 100 <= status <= 599 else OTHER
 
 
 def any_meter(meter: Optional[RequestMeter], options: Dict[str, Any]) -> RequestMeter:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Dict, List, Optional, TextIO, Tuple, Union
 
 from .. import _parts
+from .._fork import in_child
 from .._parts import Figure
 from ..errors import ErgonError, Unavailable
 from ..measure import begin, default_source
@@ -88,9 +89,13 @@ class ZeusMonitor:
         self._check(gpus, cpus, why)
         self.log_file = self._open_log(log_file)
         self.measurement_states: Dict[str, _State] = {}
-        self._lock = threading.RLock()
+        self._begin_anew()
+        in_child(self._begin_anew)
         if approx_instant_energy:
             self._watts()  # power is a mean since an earlier read
+
+    def _begin_anew(self) -> None:
+        self._lock = threading.RLock()
 
     def _check(self, gpus: int, cpus: int, why: Optional[ErgonError]) -> None:
         because = f": {why}" if why else ""
