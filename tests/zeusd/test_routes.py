@@ -431,7 +431,7 @@ def test_a_driver_that_hangs_gives_no_old_figure():
     with Place() as place:
         m = Machine(place, HEAD + zone("package-0", "50W"), real=True, gpus=[gpu(0, "300W")],
                     nvml="slow nvmlDeviceGetTotalEnergyConsumption 8000 5 6\n")
-        assert m.good("/gpu/get_cumulative_energy")["0"]["energy_mj"] > 0
+        until("the first joules", lambda: m.good("/gpu/get_cumulative_energy")["0"]["energy_mj"] > 0, 4)
         until("the hang", lambda: m.ask("/gpu/get_cumulative_energy").status == 503)
         m.fails(503, "/gpu/get_cumulative_energy?gpu_ids=0", "GPU 0 has no reading now")
         assert set(m.good(CPU_ENERGY)) == {"0"}
