@@ -48,6 +48,10 @@ bool eg_api_waits_coarse(const struct eg_api *api);
 /* A descriptor to wait for, readable when work done by the API's thread is to be answered; -1 none. */
 int eg_api_fd(const struct eg_api *api);
 void eg_api_run(struct eg_api *api);
+/* Has a sample taken that waits for slow drivers, on the thread; false: there is none. */
+bool eg_api_sample(struct eg_api *api);
+/* Has one been taken since the last call? */
+bool eg_api_sampled(struct eg_api *api);
 size_t eg_api_windows(const struct eg_api *api);
 
 #endif

@@ -7,15 +7,15 @@
  * the coarse view, and windows back to back sum to what that view shows.
  *
  * A peer with full access has his sample taken: in the loop, where no driver makes one wait; else by
- * one thread, which does nothing but the meter's windows, and hands each answer back through an
- * eventfd. The thread knows ids and results; requests and peers are the loop's.
+ * one thread, which does nothing but the meter's windows and samples, and hands each answer back through
+ * an eventfd. The thread knows ids and results; requests and peers are the loop's.
  */
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
 #include "agent/api_internal.h"
+#include "base/thread.h"
 
 struct eg_api_thread {
 	struct eg_meter *meter;
@@ -26,6 +26,7 @@ struct eg_api_thread {
 	pthread_cond_t wake;
 	/* Under the lock. */
 	bool quit;
+	bool sample, sampled; /* eg_api_sample() wants one; it has been taken */
 	struct eg_api_queue todo, done;
 };
 
@@ -253,16 +254,24 @@ static void *work(void *arg)
 
 	pthread_mutex_lock(&t->lock);
 	while (!t->quit) {
-		struct eg_api_wait *w = pop(&t->todo);
+		bool sample = t->sample;
+		struct eg_api_wait *w = sample ? NULL : pop(&t->todo);
 
-		if (!w) {
+		if (!w && !sample) {
 			pthread_cond_wait(&t->wake, &t->lock);
 			continue;
 		}
+		t->sample = false;
 		pthread_mutex_unlock(&t->lock);
-		w->r = do_task(t->meter, w->task, w->id, &w->result);
+		if (sample)
+			eg_meter_sample(t->meter, true);
+		else
+			w->r = do_task(t->meter, w->task, w->id, &w->result);
 		pthread_mutex_lock(&t->lock);
-		push(&t->done, w);
+		if (sample)
+			t->sampled = true;
+		else
+			push(&t->done, w);
 		/* Cannot fail but where it is readable already. */
 		if (write(t->fd, &one, sizeof(one)) < 0)
 			continue;
@@ -271,23 +280,10 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* It takes no signals: they belong to the loop. */
-static int start(struct eg_api_thread *t)
-{
-	sigset_t all, old;
-	int r;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&t->id, NULL, work, t);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	t->runs = r == 0;
-	return -r;
-}
-
 int eg_api_wait_new(struct eg_api *api)
 {
 	struct eg_api_thread *t;
+	int r;
 
 	if (!eg_meter_has_slow(api->host.meter))
 		return 0;
@@ -301,7 +297,36 @@ int eg_api_wait_new(struct eg_api *api)
 	t->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (t->fd < 0)
 		return -errno;
-	return start(t);
+	r = eg_thread_start(&t->id, work, t);
+	t->runs = r == 0;
+	return r;
+}
+
+bool eg_api_sample(struct eg_api *api)
+{
+	struct eg_api_thread *t = api->thread;
+
+	if (!t)
+		return false;
+	pthread_mutex_lock(&t->lock);
+	t->sample = true;
+	pthread_cond_signal(&t->wake);
+	pthread_mutex_unlock(&t->lock);
+	return true;
+}
+
+bool eg_api_sampled(struct eg_api *api)
+{
+	struct eg_api_thread *t = api->thread;
+	bool sampled = false;
+
+	if (t) {
+		pthread_mutex_lock(&t->lock);
+		sampled = t->sampled;
+		t->sampled = false;
+		pthread_mutex_unlock(&t->lock);
+	}
+	return sampled;
 }
 
 int eg_api_fd(const struct eg_api *api)

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "agent/internal.h"
+#include "base/thread.h"
 
 #define PERIOD_MS 10000
 #define BRISK_MS  500
@@ -88,18 +89,15 @@ static void *read_devices(void *arg)
 int eg_devices_new(struct eg_meter *m, struct eg_devices **ret)
 {
 	struct eg_devices *d = calloc(1, sizeof(*d));
-	pthread_condattr_t attr;
 	int r;
 
 	if (!d)
 		return -ENOMEM;
 	d->meter = m;
 	pthread_mutex_init(&d->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&d->wake, &attr);
-	pthread_condattr_destroy(&attr);
-	r = -pthread_create(&d->thread, NULL, read_devices, d); /* our signals are blocked by now */
+	r = eg_cond_init(&d->wake);
+	if (r == 0)
+		r = eg_thread_start(&d->thread, read_devices, d);
 	if (r < 0) {
 		free(d);
 		return r;

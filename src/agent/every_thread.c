@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See every_thread.h. */
 #include "agent/every_thread.h"
+#include "base/clock.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -153,14 +154,6 @@ static int ask(pid_t tid, void *arg)
 	return syscall(SYS_tgkill, getpid(), tid, THREAD_SIGNAL) < 0 && errno != ESRCH ? -errno : 0;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * EG_NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
-
 /*
  * A list may miss a thread that was started while it was read. Its parent had not run fn then, and has
  * since: so a list counts only when nobody ran fn while it was read, and everybody in it has.
@@ -184,7 +177,7 @@ static int ask_all(uint64_t deadline_ns, int *ret_error, unsigned *ret_late)
 			*ret_error = s.error;
 			return 0;
 		}
-		if (now_ns() >= deadline_ns) {
+		if (eg_clock_real_ns() >= deadline_ns) {
 			*ret_late = s.n_waiting;
 			return -ETIMEDOUT;
 		}
@@ -195,7 +188,7 @@ static int ask_all(uint64_t deadline_ns, int *ret_error, unsigned *ret_late)
 
 int eg_every_thread(int (*fn)(void *arg), void *arg, uint64_t timeout_ns, unsigned *ret_late)
 {
-	uint64_t deadline_ns = now_ns() + timeout_ns;
+	uint64_t deadline_ns = eg_clock_real_ns() + timeout_ns;
 	struct kernel_sigaction old;
 	int r, result;
 

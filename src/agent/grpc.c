@@ -12,7 +12,6 @@
 #include "agent/grpc_internal.h"
 
 #define LOG	      "grpc"
-#define SETTLE_MAX_NS (5 * EG_NSEC_PER_MSEC) /* for workers to bring what this sample asked for */
 #define DETAILS_NS    (2 * EG_NSEC_PER_SEC)  /* for devices to tell their names, at the start */
 #define FIRST_READ_NS (10 * EG_NSEC_PER_SEC) /* and to be read for the first time */
 #define GOODBYE_NS    (100 * EG_NSEC_PER_MSEC)
@@ -72,8 +71,6 @@ uint64_t eg_agent_grpc_due_ns(const struct agent *a)
 
 	if (!g || !g->serves)
 		return UINT64_MAX;
-	if (g->settle_ns)
-		return g->settle_ns;
 	return EG_MIN(g->monitor_ns, eg_agent_energy_due_ns(g));
 }
 
@@ -175,40 +172,22 @@ static uint64_t next_on_grid(uint64_t due_ns, uint64_t now_ns, uint64_t interval
 	return due_ns + ((now_ns - EG_MIN(due_ns, now_ns)) / interval_ns + 1) * interval_ns;
 }
 
-/* What the last sample brought, to those whose turn it was. */
-static void deliver(struct agent *a)
+static void read_sensors(struct agent *a)
 {
 	struct eg_agent_grpc *g = a->grpc;
-	uint64_t at = g->sampled_ns;
+	uint64_t now = eg_clock_ns(&a->env.clock);
 
+	if (now < eg_agent_grpc_due_ns(a))
+		return;
+	g->sampled_ns = now;
+	eg_meter_sample(a->meter, a->steered != NULL);
 	eg_view_take(g->live, a->meter);
-	if (g->monitor_ns <= at) {
-		g->monitor_ns = next_on_grid(g->monitor_ns, at, a->cfg->grpc.interval_ns);
+	if (g->monitor_ns <= now) {
+		g->monitor_ns = next_on_grid(g->monitor_ns, now, a->cfg->grpc.interval_ns);
 		if (g->telemetry[EG_SERVICE_FINE])
 			publish(a, EG_SERVICE_FINE, g->live);
 	}
 	eg_agent_energy_fine(a);
-}
-
-static void read_sensors(struct agent *a)
-{
-	struct eg_agent_grpc *g = a->grpc;
-	uint64_t now = eg_clock_ns(&a->env.clock), due = eg_agent_grpc_due_ns(a);
-
-	if (now < due)
-		return;
-	if (g->settle_ns) {
-		g->settle_ns = 0;
-		deliver(a);
-		return;
-	}
-	g->sampled_ns = now;
-	eg_meter_sample(a->meter, a->steered != NULL);
-	/* Drivers that may block answer a little later: their values are to be of this sample. */
-	if (!a->steered && eg_meter_has_slow(a->meter))
-		g->settle_ns = now + EG_MIN(a->cfg->grpc.interval_ns / 4, SETTLE_MAX_NS);
-	else
-		deliver(a);
 }
 
 void eg_agent_grpc_run(struct agent *a)

@@ -36,7 +36,6 @@ struct eg_agent_grpc {
 	uint64_t opened_ns;   /* real time */
 	struct eg_view *live; /* of the sample taken for those who stream finely */
 	uint64_t sampled_ns;  /* when; interval clock */
-	uint64_t settle_ns;   /* when its slow values are to be there; 0: none waits */
 	uint64_t monitor_ns;  /* next reading of EnergyMonitor; UINT64_MAX: nobody streams */
 	/* ergon.v1.Energy */
 	struct eg_energy_stream *streams;

@@ -146,7 +146,7 @@ void eg_agent_grpc_say(const struct agent *a);
 int eg_agent_zeusd_open(struct agent *a, struct eg_strbuf *why) EG_MUST_CHECK;
 int eg_agent_zeusd_reload(struct agent *a, struct eg_strbuf *why) EG_MUST_CHECK;
 void eg_agent_zeusd_close(struct agent *a);
-size_t eg_agent_zeusd_fds(const struct agent *a, int fds[3]); /* at most 3 */
+size_t eg_agent_zeusd_fds(const struct agent *a, int fds[2]);
 uint64_t eg_agent_zeusd_timeout_ns(const struct agent *a);
 void eg_agent_zeusd_run(struct agent *a);
 /* After each sample: power to those who stream it. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/internal.h"
+#include "base/thread.h"
 #include "export/file.h"
 
 struct eg_textfile {
@@ -77,7 +78,7 @@ int eg_textfile_new(const char *path, struct eg_textfile **ret)
 	}
 	pthread_mutex_init(&t->lock, NULL);
 	pthread_cond_init(&t->wake, NULL);
-	r = -pthread_create(&t->thread, NULL, write_pages, t); /* our signals are blocked by now */
+	r = eg_thread_start(&t->thread, write_pages, t);
 	if (r < 0) {
 		free(t->path);
 		free(t);

@@ -3,13 +3,11 @@
  * The read-only API of zeusd 0.5, the daemon of Zeus, on listeners of its own, so that programs which
  * know Zeus alone read Ergon's accounts without a changed line and without root. Off unless configured.
  *
- * An energy is that of a sample taken for the request. Where a driver may block, a thread takes it, one for
- * all the requests that came while the one before was being taken.
+ * An energy is that of a sample taken for the request. Where a driver may block, the thread of the API takes
+ * it, one for all the requests that came while the one before was being taken.
  */
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 #include "agent/zeusd_internal.h"
 
@@ -23,100 +21,16 @@ struct eg_zeusd_wait {
 	bool under_way; /* the sample that is being taken is its own */
 };
 
-struct eg_zeusd_thread {
-	struct eg_meter *meter;
-	pthread_t id;
-	bool runs;
-	bool busy; /* the loop's: a sample is under way */
-	int fd;	   /* readable: it has been taken */
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	bool quit, wanted; /* under the lock */
-};
-
 /* ---- samples that take a while ---- */
-
-static void *take_samples(void *arg)
-{
-	struct eg_zeusd_thread *t = arg;
-	uint64_t one = 1;
-
-	pthread_mutex_lock(&t->lock);
-	while (!t->quit) {
-		if (!t->wanted) {
-			pthread_cond_wait(&t->wake, &t->lock);
-			continue;
-		}
-		t->wanted = false;
-		pthread_mutex_unlock(&t->lock);
-		eg_meter_sample(t->meter, true);
-		pthread_mutex_lock(&t->lock);
-		if (write(t->fd, &one, sizeof(one)) < 0) /* is readable already */
-			continue;
-	}
-	pthread_mutex_unlock(&t->lock);
-	return NULL;
-}
-
-/* It takes no signals: they belong to the loop. */
-static int start_thread(struct eg_zeusd *z)
-{
-	struct eg_zeusd_thread *t = calloc(1, sizeof(*t));
-	sigset_t all, old;
-	int r;
-
-	if (!t)
-		return -ENOMEM;
-	t->meter = z->agent->meter;
-	pthread_mutex_init(&t->lock, NULL);
-	pthread_cond_init(&t->wake, NULL);
-	z->thread = t; /* eg_agent_zeusd_close() clears up */
-	t->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (t->fd < 0)
-		return -errno;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&t->id, NULL, take_samples, t);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	t->runs = r == 0;
-	return -r;
-}
-
-static void stop_thread(struct eg_zeusd *z)
-{
-	struct eg_zeusd_thread *t = z->thread;
-
-	if (!t)
-		return;
-	if (t->runs) {
-		pthread_mutex_lock(&t->lock);
-		t->quit = true;
-		pthread_cond_signal(&t->wake);
-		pthread_mutex_unlock(&t->lock);
-		pthread_join(t->id, NULL);
-	}
-	if (t->fd >= 0)
-		close(t->fd);
-	pthread_cond_destroy(&t->wake);
-	pthread_mutex_destroy(&t->lock);
-	free(t);
-	z->thread = NULL;
-}
 
 /* Begins a sample for all who wait, unless one is under way. */
 static void want_sample(struct eg_zeusd *z)
 {
-	struct eg_zeusd_thread *t = z->thread;
-
-	if (t->busy || !z->waits)
+	if (z->sampling || !z->waits)
 		return;
 	for (struct eg_zeusd_wait *w = z->waits; w; w = w->next)
 		w->under_way = true;
-	t->busy = true;
-	pthread_mutex_lock(&t->lock);
-	t->wanted = true;
-	pthread_cond_signal(&t->wake);
-	pthread_mutex_unlock(&t->lock);
+	z->sampling = eg_api_sample(z->agent->api);
 }
 
 static void peer_gone(void *arg, struct eg_http_request *req)
@@ -172,12 +86,9 @@ static void answer(struct eg_zeusd *z, bool all)
 
 static void take_sample(struct eg_zeusd *z)
 {
-	struct eg_zeusd_thread *t = z->thread;
-	uint64_t n;
-
-	if (!t || read(t->fd, &n, sizeof(n)) < 0)
+	if (!z->sampling || !eg_api_sampled(z->agent->api))
 		return;
-	t->busy = false;
+	z->sampling = false;
 	eg_agent_publish(z->agent);
 	answer(z, false);
 	want_sample(z);
@@ -207,7 +118,6 @@ int eg_agent_zeusd_open(struct agent *a, struct eg_strbuf *why)
 {
 	struct eg_http_config cfg = http_config(a);
 	struct eg_zeusd *z;
-	int r = 0;
 
 	if (!*cfg.listen && !*cfg.socket)
 		return 0;
@@ -216,9 +126,8 @@ int eg_agent_zeusd_open(struct agent *a, struct eg_strbuf *why)
 		return -ENOMEM;
 	z->agent = a;
 	/* A steered clock stands still: the loop waits for the drivers itself. */
-	if (!a->steered && eg_meter_has_slow(a->meter))
-		r = start_thread(z);
-	return r < 0 ? r : eg_http_open(&cfg, eg_zeusd_handle, z, &z->http, why);
+	z->waits_for_samples = !a->steered && eg_meter_has_slow(a->meter);
+	return eg_http_open(&cfg, eg_zeusd_handle, z, &z->http, why);
 }
 
 int eg_agent_zeusd_reload(struct agent *a, struct eg_strbuf *why)
@@ -241,7 +150,6 @@ void eg_agent_zeusd_close(struct agent *a)
 	if (!z)
 		return;
 	z->stopping = true;
-	stop_thread(z);
 	answer(z, true);
 	eg_zeusd_streams_close(z);
 	if (z->http && a->have_view)
@@ -252,17 +160,9 @@ void eg_agent_zeusd_close(struct agent *a)
 	a->zeusd = NULL;
 }
 
-size_t eg_agent_zeusd_fds(const struct agent *a, int fds[3])
+size_t eg_agent_zeusd_fds(const struct agent *a, int fds[2])
 {
-	const struct eg_zeusd *z = a->zeusd;
-	size_t n;
-
-	if (!z)
-		return 0;
-	n = eg_http_fds(z->http, fds);
-	if (z->thread)
-		fds[n++] = z->thread->fd;
-	return n;
+	return a->zeusd ? eg_http_fds(a->zeusd->http, fds) : 0;
 }
 
 uint64_t eg_agent_zeusd_timeout_ns(const struct agent *a)

@@ -27,8 +27,7 @@ struct eg_zeusd_devices {
 	size_t n[EG_ZEUSD_KINDS];
 };
 
-struct eg_zeusd_thread; /* zeusd.c */
-struct eg_zeusd_wait;
+struct eg_zeusd_wait;	/* zeusd.c */
 struct eg_zeusd_stream; /* zeusd_stream.c */
 
 struct eg_zeusd {
@@ -36,7 +35,8 @@ struct eg_zeusd {
 	struct eg_http *http;
 	bool stopping;
 	struct eg_zeusd_devices devices;
-	struct eg_zeusd_thread *thread; /* NULL: the meter never waits */
+	bool waits_for_samples; /* a driver may block, so that a thread takes them */
+	bool sampling;		/* one is under way */
 	struct eg_zeusd_wait *waits;
 	size_t n_waits;
 	struct eg_zeusd_stream *streams;
@@ -71,7 +71,7 @@ void eg_zeusd_resume(struct eg_zeusd *z, struct eg_http_request *req, bool fresh
 void eg_zeusd_fail(struct eg_http_request *req, unsigned status, const char *cure, const char *fmt,
 		   ...) EG_PRINTF(4, 5);
 
-/* zeusd.c: has a sample taken by the thread, which a resume follows; or answers that it cannot. */
+/* zeusd.c: has a sample taken, which a resume follows; or answers that it cannot. */
 void eg_zeusd_wait(struct eg_zeusd *z, struct eg_http_request *req);
 
 /* zeusd_stream.c */

@@ -596,11 +596,11 @@ static void handle(struct eg_zeusd *z, struct eg_http_request *req, bool may_wai
 		return;
 	c.kind = r->kind;
 	fresh = r->fresh && c.access == EG_ACCESS_FULL;
-	if (r->needs_view && !take_view(&c, fresh && !z->thread))
+	if (r->needs_view && !take_view(&c, fresh && !z->waits_for_samples))
 		return;
 	if (r->needs_view && !r->open && !choose_all(&c))
 		return;
-	if (fresh && z->thread && may_wait)
+	if (fresh && z->waits_for_samples && may_wait)
 		eg_zeusd_wait(z, req);
 	else
 		r->answer(&c);

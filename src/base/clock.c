@@ -44,6 +44,14 @@ uint64_t eg_clock_real_ns(void)
 	return read_clock(CLOCK_MONOTONIC);
 }
 
+struct timespec eg_clock_deadline(uint64_t timeout_ns)
+{
+	uint64_t ns = eg_clock_real_ns() + EG_MIN(timeout_ns, 86400 * EG_NSEC_PER_SEC);
+
+	return (struct timespec){.tv_sec = (time_t)(ns / EG_NSEC_PER_SEC),
+				 .tv_nsec = (long)(ns % EG_NSEC_PER_SEC)};
+}
+
 static uint64_t system_awake(void *ctx)
 {
 	return eg_clock_real_ns();

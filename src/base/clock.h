@@ -11,6 +11,7 @@
 #define EG_BASE_CLOCK_H
 
 #include <stdint.h>
+#include <time.h>
 
 #include "base/util.h"
 
@@ -31,6 +32,8 @@ struct eg_clock {
 struct eg_clock eg_clock_system(void);
 /* CLOCK_MONOTONIC whatever clock measures: for deadlines of the real world. */
 uint64_t eg_clock_real_ns(void);
+/* That time in timeout_ns from now (at most a day), as pthread_cond_timedwait() takes it. */
+struct timespec eg_clock_deadline(uint64_t timeout_ns);
 
 static inline uint64_t eg_clock_ns(const struct eg_clock *c)
 {

@@ -17,59 +17,12 @@
 #include <time.h>
 
 #include "base/parse.h"
+#include "base/thread.h"
 #include "core/meter_internal.h"
 
 #define FAST_NS	    (5 * EG_NSEC_PER_MSEC)
 #define PAUSE_NS    (50 * 1000)		   /* of the sampling thread, at least */
-#define GRACE_NS    (2 * EG_NSEC_PER_MSEC) /* for a worker whose last read was done sooner */
 #define PATIENCE_NS (5 * EG_NSEC_PER_MSEC) /* with one opening before another thread goes on */
-
-/* ---- waiting in real time ---- */
-
-static int cond_init(pthread_cond_t *c)
-{
-	pthread_condattr_t attr;
-	int r = pthread_condattr_init(&attr);
-
-	if (r)
-		return -r;
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	r = pthread_cond_init(c, &attr);
-	pthread_condattr_destroy(&attr);
-	return -r;
-}
-
-static struct timespec after(uint64_t ns)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ns = EG_MIN(ns, 86400 * EG_NSEC_PER_SEC) + (uint64_t)ts.tv_nsec;
-	ts.tv_sec += (time_t)(ns / EG_NSEC_PER_SEC);
-	ts.tv_nsec = (long)(ns % EG_NSEC_PER_SEC);
-	return ts;
-}
-
-static uint64_t real_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * EG_NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
-
-/* A thread that takes no signals: they belong to the program. */
-static int quiet_thread(pthread_t *t, void *(*fn)(void *), void *arg)
-{
-	sigset_t all, old;
-	int r;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(t, NULL, fn, arg);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return -r;
-}
 
 /* ---- opening ---- */
 
@@ -199,7 +152,7 @@ static int add_opener(struct openings *all)
 	int r;
 
 	o->all = all;
-	r = quiet_thread(&o->thread, open_in_turn, o);
+	r = eg_thread_start(&o->thread, open_in_turn, o);
 	if (r == 0)
 		all->n_openers++;
 	return r;
@@ -208,14 +161,14 @@ static int add_opener(struct openings *all)
 /* Opens until all is done or the deadline has passed; true when all is done. */
 static bool run_openings(struct eg_meter *m, struct openings *all)
 {
-	struct timespec until = after(m->cfg.open_deadline_ns);
+	struct timespec until = eg_clock_deadline(m->cfg.open_deadline_ns);
 	bool timeout = false, complete;
 	int r = 0;
 
 	pthread_mutex_lock(&all->lock);
 	while (all->n_done < all->n && !timeout) {
 		bool rest = r == 0 && all->next < all->n && all->n_openers < all->n;
-		struct timespec turn = after(PATIENCE_NS);
+		struct timespec turn = eg_clock_deadline(PATIENCE_NS);
 
 		if (rest)
 			r = add_opener(all);
@@ -277,7 +230,7 @@ static int open_drivers(struct eg_meter *m, const struct eg_driver *const *drive
 	all->env = m->env;
 	all->opener = opener;
 	pthread_mutex_init(&all->lock, NULL);
-	r = cond_init(&all->cond);
+	r = eg_cond_init(&all->cond);
 	if (r == 0)
 		r = plan_openings(m, drivers, all);
 	complete = run_openings(m, all);
@@ -482,9 +435,9 @@ static int start_workers(struct eg_meter *m)
 			return -ENOMEM;
 		r = eg_diags_init(&s->diags, WORKER_DIAGS);
 		if (r == 0)
-			r = cond_init(&s->wake);
+			r = eg_cond_init(&s->wake);
 		if (r == 0)
-			r = quiet_thread(&s->thread, worker, s);
+			r = eg_thread_start(&s->thread, worker, s);
 		if (r < 0)
 			return r;
 		s->has_thread = true;
@@ -595,7 +548,7 @@ int eg_meter_open(const struct eg_env *env, const struct eg_driver *const *drive
 	m->guard_ns = UINT64_MAX;
 	atomic_init(&m->newest, -1);
 	pthread_mutex_init(&m->lock, NULL);
-	r = cond_init(&m->done);
+	r = eg_cond_init(&m->done);
 	if (r == 0)
 		r = eg_diags_init(&m->diags, EG_DIAGS_MAX);
 	if (r == 0)
@@ -638,7 +591,7 @@ int eg_meter_open(const struct eg_env *env, const struct eg_driver *const *drive
 /* Ends a worker; false when its driver hangs and it has to be left behind. */
 static bool stop_worker(struct eg_meter *m, struct slot *s)
 {
-	struct timespec until = after(m->cfg.read_deadline_ns);
+	struct timespec until = eg_clock_deadline(m->cfg.read_deadline_ns);
 	bool stuck = false;
 
 	if (!s->has_thread)
@@ -869,14 +822,14 @@ static void *worker(void *arg)
 			continue;
 		}
 		s->busy = true;
-		s->busy_since_ns = real_ns();
+		s->busy_since_ns = eg_clock_real_ns();
 		pthread_mutex_unlock(&m->lock);
 		s->drv->read(s->inst, &sink.sink, &s->diags);
 		note_state(s);
 		pthread_mutex_lock(&m->lock);
 		take_batch(m, s);
 		s->answered = ticket;
-		s->took_ns = real_ns() - s->busy_since_ns;
+		s->took_ns = eg_clock_real_ns() - s->busy_since_ns;
 		s->busy = s->late = false;
 		pthread_cond_broadcast(&m->done);
 	}
@@ -955,13 +908,14 @@ static void publish(struct eg_meter *m)
 }
 
 /*
- * An edge of a window waits until the deadline. Any other sample waits a moment for workers that are
- * mostly done by then: else a value would be a race's, now of this sample and now of the one before.
+ * An edge of a window waits until the deadline. Any other sample waits for those workers that are about
+ * as fast as a driver without one, at most a quarter of the time since the sample before: else a value
+ * would be a race's, now of this sample and now of the one before.
  */
-static void wait_for_workers(struct eg_meter *m, uint64_t ticket, bool edge)
+static void wait_for_workers(struct eg_meter *m, uint64_t ticket, bool edge, uint64_t since_ns)
 {
-	uint64_t most_ns = edge ? UINT64_MAX : EG_MIN(GRACE_NS, m->cfg.interval_ns / 4);
-	struct timespec until = after(edge ? m->cfg.read_deadline_ns : most_ns);
+	uint64_t most_ns = edge ? UINT64_MAX : EG_MIN(FAST_NS, since_ns / 4);
+	struct timespec until = eg_clock_deadline(edge ? m->cfg.read_deadline_ns : most_ns);
 
 	while (workers_pending(m, ticket, most_ns))
 		if (pthread_cond_timedwait(&m->done, &m->lock, &until) == ETIMEDOUT) {
@@ -974,14 +928,14 @@ static void wait_for_workers(struct eg_meter *m, uint64_t ticket, bool edge)
 /* Without an edge that waits for it, a read that hangs is noticed by the next samples. */
 static void notice_hang(struct eg_meter *m, struct slot *s)
 {
-	if (s->busy && !s->late && real_ns() - s->busy_since_ns > m->cfg.read_deadline_ns)
+	if (s->busy && !s->late && eg_clock_real_ns() - s->busy_since_ns > m->cfg.read_deadline_ns)
 		call_late(m, s);
 }
 
 void eg_meter_sample_locked(struct eg_meter *m, bool wait)
 {
 	struct inline_sink sink = {.sink.put = inline_put};
-	uint64_t ticket = ++m->ticket;
+	uint64_t ticket = ++m->ticket, before_ns = m->last_sample_ns;
 	bool slow = false;
 
 	sink.suspended_ns = suspended_ns(m, &m->last_sample_ns);
@@ -1013,7 +967,7 @@ void eg_meter_sample_locked(struct eg_meter *m, bool wait)
 		}
 	}
 	if (slow)
-		wait_for_workers(m, ticket, wait);
+		wait_for_workers(m, ticket, wait, m->last_sample_ns - before_ns);
 	eg_windows_watch(m);
 	publish(m);
 }
@@ -1087,9 +1041,9 @@ static void *sampling_thread(void *arg)
 			now = eg_clock_ns(&m->env->clock);
 		}
 		/* Also where a sample takes longer than the interval, others get their turn. */
-		until = after(now + PAUSE_NS < m->last_sample_ns + step ?
-				      m->last_sample_ns + step - now :
-				      PAUSE_NS);
+		until = eg_clock_deadline(now + PAUSE_NS < m->last_sample_ns + step ?
+						  m->last_sample_ns + step - now :
+						  PAUSE_NS);
 		pthread_cond_timedwait(&m->done, &m->lock, &until);
 	}
 	pthread_mutex_unlock(&m->lock);
@@ -1102,7 +1056,7 @@ int eg_meter_start(struct eg_meter *m)
 
 	if (m->has_sampler || !eg_meter_needs_sampling(m))
 		return 0;
-	r = quiet_thread(&m->sampler, sampling_thread, m);
+	r = eg_thread_start(&m->sampler, sampling_thread, m);
 	m->has_sampler = r == 0;
 	return r;
 }
@@ -1189,7 +1143,7 @@ void eg_meter_attributes(struct eg_meter *m, struct eg_attribute_sink *sink)
 {
 	for (size_t i = 0; i < m->n_slots; i++) {
 		struct slot *s = &m->slot[i];
-		struct timespec until = after(m->cfg.read_deadline_ns);
+		struct timespec until = eg_clock_deadline(m->cfg.read_deadline_ns);
 
 		if (!s->drv->attributes)
 			continue;

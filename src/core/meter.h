@@ -88,7 +88,8 @@ void eg_meter_attributes(struct eg_meter *m, struct eg_attribute_sink *sink);
 
 /*
  * One sample of every channel now. wait: also wait (at most read_deadline_ns) for slow drivers; without
- * it those that took more than 2 ms last time, or a quarter of the interval, arrive with a later sample.
+ * it the readings of those that took more than 5 ms last time, or than a quarter of the time since the
+ * sample before, arrive with a later one.
  */
 void eg_meter_sample(struct eg_meter *m, bool wait);
 /* Interval clock of the next sample needed for the interval asked for and for guard reads, after a

@@ -20,14 +20,6 @@
 
 #define IDLE_DEFAULT_S 15
 
-uint64_t eg_http_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * EG_NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
-
 /* ---- clients ---- */
 
 /* Deadlines are rounded up to whole seconds, so that a sweep over all clients is made once a second. */
@@ -125,7 +117,7 @@ static void client_started(struct eg_http_listener *l, struct MHD_Connection *co
 	h->clients = c;
 	*socket_context = c;
 	c->idle_ns = h->idle_ns;
-	eg_http_set_deadline(c, eg_http_now_ns() + c->idle_ns);
+	eg_http_set_deadline(c, eg_clock_real_ns() + c->idle_ns);
 }
 
 static void client_closed(struct eg_http_listener *l, struct eg_http_client *c)
@@ -209,7 +201,7 @@ static void hand_over(struct eg_http_listener *l, int fd, const struct sockaddr 
 static void pause_listener(struct eg_http_listener *l)
 {
 	(void)epoll_ctl(l->http->epoll_fd, EPOLL_CTL_DEL, l->fd, NULL);
-	l->resume_ns = eg_http_now_ns() + EG_HTTP_PAUSE_NS;
+	l->resume_ns = eg_clock_real_ns() + EG_HTTP_PAUSE_NS;
 }
 
 static void accept_clients(struct eg_http_listener *l)
@@ -442,7 +434,7 @@ static uint64_t listener_timeout_ns(const struct eg_http_listener *l, uint64_t n
 
 uint64_t eg_http_timeout_ns(struct eg_http *h)
 {
-	uint64_t now_ns = eg_http_now_ns(), timeout_ns;
+	uint64_t now_ns = eg_clock_real_ns(), timeout_ns;
 
 	if (h->woken)
 		return 0;
@@ -469,7 +461,7 @@ void eg_http_run(struct eg_http *h)
 {
 	struct epoll_event events[EG_HTTP_EVENTS];
 	int n = epoll_wait(h->epoll_fd, events, EG_HTTP_EVENTS, 0);
-	uint64_t now_ns = eg_http_now_ns();
+	uint64_t now_ns = eg_clock_real_ns();
 
 	h->woken = false;
 

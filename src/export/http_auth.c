@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See http_auth.h. Hashes are those of crypt(3) (libxcrypt); MD5 and DES ones count as plain text. */
 #include "export/http_auth.h"
+#include "base/clock.h"
 
 #include <crypt.h>
 #include <errno.h>
@@ -174,14 +175,6 @@ static ssize_t decode_base64(const char *s, char *out, size_t cap)
 	return n % 4 == 1 ? -EINVAL : (ssize_t)len;
 }
 
-static uint64_t clock_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * EG_NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
-
 /* The slow part. An unknown user costs the same as a known one. */
 static bool hash_matches(struct eg_auth *a, const struct user *u, const char *password)
 {
@@ -237,7 +230,7 @@ static enum eg_auth_result check_basic(struct eg_auth *a, const char *encoded, u
 	for (unsigned i = 0; i < a->n_users; i++)
 		if (strcmp(a->user[i].name, pair) == 0)
 			u = &a->user[i];
-	begun_ns = clock_ns();
+	begun_ns = eg_clock_real_ns();
 	if (hash_matches(a, u, colon + 1)) {
 		a->cache[a->next] = (struct verified){
 			.used = true, .digest = digest, .user = (unsigned)(u - a->user)};
@@ -245,8 +238,9 @@ static enum eg_auth_result check_basic(struct eg_auth *a, const char *encoded, u
 		memcpy(name, u->name, sizeof(u->name));
 		result = EG_AUTH_OK;
 	}
-	a->paid_until_ns = EG_MAX(a->paid_until_ns, now_ns) +
-			   EG_MAX((clock_ns() - begun_ns) * EG_AUTH_COST, EG_AUTH_COST_MIN_NS);
+	a->paid_until_ns =
+		EG_MAX(a->paid_until_ns, now_ns) +
+		EG_MAX((eg_clock_real_ns() - begun_ns) * EG_AUTH_COST, EG_AUTH_COST_MIN_NS);
 out:
 	explicit_bzero(pair, sizeof(pair));
 	return result;

@@ -14,6 +14,7 @@
 
 #include <microhttpd.h>
 
+#include "base/clock.h"
 #include "export/http.h"
 #include "export/http_auth.h"
 #include "export/http_gzip.h"
@@ -108,7 +109,6 @@ void eg_listen_remove(const char *path, uint64_t dev, uint64_t ino);
 int eg_peer_read(int fd, bool local, struct eg_http_peer *ret) EG_MUST_CHECK;
 
 /* ---- http.c ---- */
-uint64_t eg_http_now_ns(void); /* CLOCK_MONOTONIC, as libmicrohttpd's own time-outs */
 /* Hands a connected socket to the server, as if it had been accepted; takes fd. */
 int eg_http_adopt(struct eg_http *h, bool local, int fd) EG_MUST_CHECK;
 void eg_http_set_deadline(struct eg_http_client *c, uint64_t deadline_ns);

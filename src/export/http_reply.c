@@ -120,7 +120,7 @@ static bool queue(struct eg_http_client *c, unsigned status, struct MHD_Response
 	if (r)
 		MHD_destroy_response(r);
 	c->state = good ? EG_REQ_ANSWERED : EG_REQ_ABORTED;
-	eg_http_set_deadline(c, eg_http_now_ns() + EG_HTTP_REPLY_TIMEOUTS * c->idle_ns);
+	eg_http_set_deadline(c, eg_clock_real_ns() + EG_HTTP_REPLY_TIMEOUTS * c->idle_ns);
 	return good;
 }
 

@@ -145,7 +145,7 @@ static unsigned check_credentials(struct eg_http_client *c)
 	if (c->listener->local || !h->auth || strcmp(c->req.path, EG_HTTP_OPEN_PATH) == 0)
 		return 0;
 	switch (eg_auth_check(h->auth, eg_http_header(&c->req, MHD_HTTP_HEADER_AUTHORIZATION),
-			      eg_http_now_ns(), c->req.peer.user)) {
+			      eg_clock_real_ns(), c->req.peer.user)) {
 	case EG_AUTH_OK:
 		c->req.peer.authenticated = true;
 		return 0;
@@ -246,7 +246,7 @@ void eg_http_on_completed(void *cls, struct MHD_Connection *connection, void **c
 	c->state = EG_REQ_NONE;
 	eg_strbuf_free(&c->body);
 	/* Idle for one time-out at most (libmicrohttpd's), then one for the next request. */
-	eg_http_set_deadline(c, eg_http_now_ns() + 2 * c->idle_ns);
+	eg_http_set_deadline(c, eg_clock_real_ns() + 2 * c->idle_ns);
 }
 
 void eg_http_abort(struct eg_http_client *c)

@@ -6,6 +6,8 @@
  * take their time.
  */
 #include "monitor/sampler.h"
+#include "base/clock.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -76,24 +78,13 @@ static void put(struct eg_attribute_sink *sink, const struct eg_attribute *attri
 		l->item[l->n++] = *attribute;
 }
 
-static struct timespec after_ms(long ms)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_nsec += ms % 1000 * 1000000;
-	ts.tv_sec += ms / 1000 + ts.tv_nsec / 1000000000;
-	ts.tv_nsec %= 1000000000;
-	return ts;
-}
-
 static void *read_details(void *arg)
 {
 	struct eg_sampler *s = arg;
 
 	pthread_mutex_lock(&s->lock);
 	while (!s->quit) {
-		struct timespec until = after_ms(DETAILS_MS);
+		struct timespec until = eg_clock_deadline(DETAILS_MS * EG_NSEC_PER_MSEC);
 		struct list *l = s->spare ? eg_take_ptr(s->spare) : eg_take_ptr(s->fresh);
 		struct collect c = {.sink.put = put};
 
@@ -122,7 +113,7 @@ static void *read_details(void *arg)
 /* The newest list, to be given back; NULL: none since the last one. */
 static struct list *take_details(struct eg_sampler *s, long wait_ms)
 {
-	struct timespec until = after_ms(wait_ms);
+	struct timespec until = eg_clock_deadline((uint64_t)wait_ms * EG_NSEC_PER_MSEC);
 	struct list *l;
 
 	pthread_mutex_lock(&s->lock);
@@ -414,7 +405,6 @@ int eg_sampler_start(const struct eg_monitor_start *start, const struct eg_env *
 		     struct eg_file_clock *steered, struct eg_sampler **ret)
 {
 	struct eg_sampler *s = calloc(1, sizeof(*s));
-	pthread_condattr_t attr;
 	int r;
 
 	if (!s)
@@ -425,12 +415,10 @@ int eg_sampler_start(const struct eg_monitor_start *start, const struct eg_env *
 	s->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pthread_mutex_init(&s->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&s->cond, &attr);
-	pthread_condattr_destroy(&attr);
-	r = s->ready_fd < 0 || s->wake_fd < 0 ? -EMFILE :
-						-pthread_create(&s->thread, NULL, sampler, s);
+	r = eg_cond_init(&s->cond);
+	if (r == 0)
+		r = s->ready_fd < 0 || s->wake_fd < 0 ? -EMFILE :
+							eg_thread_start(&s->thread, sampler, s);
 	if (r < 0) {
 		eg_closep(&s->ready_fd);
 		eg_closep(&s->wake_fd);
@@ -473,7 +461,7 @@ size_t eg_sampler_take(struct eg_sampler *s, uint8_t ret[EG_READING_BYTES_MAX])
 
 bool eg_sampler_stop(struct eg_sampler *s, uint64_t timeout_ns)
 {
-	struct timespec until = after_ms((long)(timeout_ns / EG_NSEC_PER_MSEC));
+	struct timespec until = eg_clock_deadline(timeout_ns);
 	bool well;
 
 	if (!s)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "store/internal.h"
 
 /* What a log that cannot be compacted may grow to, times its limit; then nothing more is appended. */
@@ -344,21 +345,9 @@ bool eg_flush_begin(struct eg_store *s, const struct eg_account *a, size_t n, ui
 	return free_now;
 }
 
-static struct timespec deadline_in(uint64_t timeout_ns)
-{
-	struct timespec ts;
-	uint64_t ns;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ns = (uint64_t)ts.tv_nsec + EG_MIN(timeout_ns, UINT64_MAX / 2);
-	ts.tv_sec += (time_t)(ns / EG_NSEC_PER_SEC);
-	ts.tv_nsec = (long)(ns % EG_NSEC_PER_SEC);
-	return ts;
-}
-
 int eg_flush_wait(struct eg_store *s, uint64_t timeout_ns)
 {
-	struct timespec ts = deadline_in(timeout_ns);
+	struct timespec ts = eg_clock_deadline(timeout_ns);
 	int r = 0;
 
 	pthread_mutex_lock(&s->mutex);
@@ -371,7 +360,7 @@ int eg_flush_wait(struct eg_store *s, uint64_t timeout_ns)
 
 bool eg_flush_stop(struct eg_store *s, uint64_t timeout_ns)
 {
-	struct timespec ts = deadline_in(timeout_ns);
+	struct timespec ts = eg_clock_deadline(timeout_ns);
 	bool exited;
 	int r = 0;
 

@@ -5,6 +5,7 @@
  * of power costs what the log did not have yet, and is said.
  */
 #include "store/store.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -153,7 +154,6 @@ int eg_store_open_with(const struct eg_store_config *cfg, const struct eg_io *io
 		       struct eg_store **ret, struct eg_strbuf *why)
 {
 	struct eg_store *s = calloc(1, sizeof(*s));
-	pthread_condattr_t attr;
 	int r;
 
 	if (!s)
@@ -165,12 +165,10 @@ int eg_store_open_with(const struct eg_store_config *cfg, const struct eg_io *io
 	s->opened_unix_ns = cfg->unix_ns;
 	s->need_start = true;
 	pthread_mutex_init(&s->mutex, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&s->work, NULL);
-	pthread_cond_init(&s->done, &attr);
-	pthread_condattr_destroy(&attr);
-	r = open_inside(s, cfg, why);
+	r = eg_cond_init(&s->done);
+	if (r == 0)
+		r = open_inside(s, cfg, why);
 	if (r < 0) {
 		free_store(s);
 		return r;

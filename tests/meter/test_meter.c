@@ -832,6 +832,44 @@ static void many_wait(void **state)
 	assert_int_equal(diags.n, 0); /* no time-out */
 }
 
+static bool newest_is_own(void)
+{
+	const struct eg_snapshot *s;
+	bool own;
+
+	eg_meter_sample(rig->meter, false);
+	s = eg_meter_pin(rig->meter);
+	own = s->channel[0].t_ns == s->t_ns;
+	eg_meter_unpin(rig->meter, s);
+	return own;
+}
+
+/*
+ * A sample that is no window's edge holds what a fast worker was asked for it, not for the one before; and
+ * waits for no worker that is known to be slow.
+ */
+static void fast_workers(void **state)
+{
+	unsigned own = 0;
+
+	rig_counter(rig, "gpu-0", "gpu-x", EG_COMPONENT_GPU, "100W");
+	rig->driver.blocking_ns = SECOND;
+	rig_open(rig, NULL);
+	for (uint64_t i = 1; i <= 200; i++) {
+		rig_at(rig, i * SECOND);
+		own += newest_is_own();
+	}
+	assert_in_range(own, 1, 200); /* without a wait it is none; a loaded machine misses some */
+	rig->slow_ns = 30000000;
+	rig_at(rig, 1000 * SECOND);
+	assert_int_equal(eg_meter_begin(rig->meter, "w"), 0); /* is waited for: now it is known */
+	for (uint64_t i = 1; i <= 10; i++) {
+		rig_at(rig, (1000 + i) * SECOND);
+		assert_false(newest_is_own());
+	}
+	eg_result_free(end("w"));
+}
+
 /* ---- totals, ledger, selection ---- */
 
 static void boundaries(void **state)
@@ -1230,6 +1268,7 @@ int main(void)
 		T(huge_interval),
 		T(name_taken_while_waiting),
 		T(many_wait),
+		T(fast_workers),
 		T(hanging_read),
 		T(hanging_open),
 		T(boundaries),
