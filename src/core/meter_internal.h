@@ -9,6 +9,9 @@
 #include "core/meter.h"
 #include "core/select.h"
 
+/* What blocks no longer than this is read in the thread that samples. */
+#define EG_METER_FAST_NS (5 * EG_NSEC_PER_MSEC)
+
 enum {
 	BATCH_MAX = 4096, /* readings a slow driver may give in one read */
 	WORKER_DIAGS = 32,
@@ -123,6 +126,9 @@ void eg_window_channel(const struct eg_meter *m, const struct window *w, size_t 
 struct window *eg_window_find(struct eg_meter *m, const char *name);
 /* Notes in each account where it stands, for who keeps it; m->lock held. */
 void eg_meter_note_standing(struct eg_meter *m, uint64_t unix_ns);
+/* The thread of a driver that may block; takes its slot. */
+void *eg_meter_worker(void *arg);
+void eg_meter_merge_diags(struct eg_meter *m, const struct eg_diags *from);
 /* One sample; m->lock held (released while waiting for workers). */
 void eg_meter_sample_locked(struct eg_meter *m, bool wait);
 /* Lets every open window look at the powers just renewed; m->lock held. */
