@@ -69,6 +69,17 @@ class Place:
         return thing
 
 
+def end(process, ask=None):
+    """Ends a process of the test: asks it, by SIGTERM where nothing else is given, and then makes it."""
+    if process.poll() is None:
+        (ask or process.terminate)()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
 def ahead():
     """Hardware is never late: in real time the simulator goes before what else this machine runs, where it may."""
     try:
@@ -111,13 +122,7 @@ class Sim:
     def close(self):
         if self.time:
             self.time.close()
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        end(self.process)
 
 
 class Clock:
@@ -356,13 +361,7 @@ class Prometheus:
         return [(float(t), float(v)) for t, v in found[0]["values"]]
 
     def close(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        end(self.process)
         self.log.close()
 
 

@@ -1,26 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Windows, totals and streams of a real agent on the simulated machine, in simulated time.
+import { readFileSync } from 'node:fs';
 import { connect, ErgonError } from '../../bindings/node/src/index.js';
 import { assert, Machine, near, pause, rejects, run, until } from './harness.js';
 
 const TRUTH = 0.005; // of the energy of a window of 1 s or more
 
-const LOST = `[scenario]
-title = a counter that cannot be read for 20 s
-[machine]
-cpus = 2
-packages = 2
-[rapl intel-rapl:0]
-name = package-0
-max-power = 20000W
-power = 100W
-event = 10s vanish for 20s
-[rapl intel-rapl:1]
-name = package-1
-max-power = 20000W
-power = 50W
-`;
+const LOST = readFileSync(new URL('../scenarios/lost-counter.scn', import.meta.url), 'utf8');
 
 const sum = (joules) => Object.values(joules).reduce((a, b) => a + b, 0);
 

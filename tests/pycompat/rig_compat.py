@@ -12,7 +12,7 @@ import threading
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "python"))
 import rig_python as rig  # noqa: E402
-from rig_python import (ERGON, LIBRARY, NS, PACKAGE, SOURCE, Agent, Place, Sim, Skip, boot_ns, ergon,  # noqa
+from rig_python import (ERGON, LIBRARY, NS, PACKAGE, SOURCE, Agent, Place, Sim, Skip, boot_ns, end, ergon,  # noqa
                         run_tests, until)
 
 FAKE_NVML = os.path.abspath(sys.argv[4])
@@ -93,13 +93,7 @@ class Meters:
                 return json.loads(line[7:])
 
     def close(self):
-        if self.process.poll() is None:
-            self.process.stdin.close()
-            try:
-                self.process.wait(15)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        end(self.process, self.process.stdin.close)
         self.log.close()
 
 

@@ -12,7 +12,6 @@ import socket
 import tempfile
 import threading
 import warnings
-from decimal import Decimal
 
 import ergon
 from ergon import ErgonError, _parts

@@ -6,7 +6,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "agent"))
-from rig import ERGON, NS, SOURCE, Agent, Place, Sim, Skip, run_tests, until  # noqa: E402,F401
+from rig import ERGON, NS, SOURCE, Agent, Place, Sim, Skip, end, run_tests, until  # noqa: E402,F401
 
 PACKAGE = os.path.join(SOURCE, "bindings", "python")
 LIBRARY = os.path.abspath(sys.argv[3])
@@ -81,3 +81,9 @@ def check(sim, m):
     if sim.time:
         assert m.uncertainty_joules is None or abs(error) * m.joules <= m.uncertainty_joules, m
     return error
+
+
+def both(place, *words, scenario=MACHINE, clock=False, **kw):
+    """clock: in shared time, which the test moves by sim.time.sleep()."""
+    sim = place.add(Sim(place, scenario, clock=clock))
+    return sim, place.add(Agent(place, sim, *words, **kw))

@@ -10,7 +10,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "agent"))
-from rig import Agent, Answer, Place, Sim, UnixConnection, run_tests, until  # noqa: E402,F401
+from rig import Agent, Answer, Place, Sim, UnixConnection, end, run_tests, until  # noqa: E402,F401
 
 FAKE_NVML = os.path.abspath(sys.argv[4])
 HEAD = "[scenario]\ntitle = for clients of zeusd\n[machine]\ncpus = 4\npackages = 2\n"

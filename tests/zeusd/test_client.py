@@ -10,7 +10,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "..", "pycompat"))
 from rig_compat import Skip, environment, peers  # noqa: E402
-from rig_zeusd import (CPUS, FAKE_NVML, Machine, Place, gpu, near, run_tests, tokens,  # noqa: E402
+from rig_zeusd import (CPUS, FAKE_NVML, Machine, Place, end, gpu, near, run_tests, tokens,  # noqa: E402
                        tokens_only, until)
 
 CLIENT = """
@@ -61,13 +61,7 @@ class Zeus:
         return json.loads(self._line("answer "))
 
     def close(self):
-        if self.process.poll() is None:
-            self.process.stdin.close()
-            try:
-                self.process.wait(15)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        end(self.process, self.process.stdin.close)
         self.log.close()
 
 
