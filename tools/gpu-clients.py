@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""tools/gpu-clients.py BUILD-DIR [SECONDS]: Ergon's programs and clients on a real NVIDIA GPU, for docs/hardware.md.
+"""tools/gpu-clients.py BUILD-DIR [SECONDS]: Ergon's programs and clients on an NVIDIA GPU, for docs/hardware.md.
 
 Starts the agent (with gRPC) and energy-monitor of BUILD-DIR on free ports of the loopback and in a temporary
 directory, puts a load on the first GPU by torch where that is installed, and compares what every client says with
@@ -11,10 +11,12 @@ samplers in the same program may do to us, and we to them, and what all this cos
 Exit: 0 all was shown; 1 something differs or broke (the line says FAIL); 2 usage.
 """
 import json
+import logging
 import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -26,8 +28,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "bindings", "python"))
 sys.dont_write_bytecode = True
 
-import grpc  # noqa: E402
-import pynvml  # noqa: E402
+try:
+    import grpc
+    import pynvml
+except ImportError as e:
+    sys.exit(f"{e}: python3 -m pip install grpcio nvidia-ml-py")
 
 import ergon  # noqa: E402
 from ergon.library import LibrarySource  # noqa: E402
@@ -48,6 +53,8 @@ while time.monotonic() < end:
     n += 20
 print(n / (time.monotonic() - begin), flush=True)
 """
+STEP = 0.21  # seconds of the counter that two edges may hold
+CALLS = 100
 FAILED = []
 
 
@@ -134,7 +141,6 @@ class Program:
 
 def fields(data):
     """Fields of a protobuf message: numbers and bytes, as they lie on the wire."""
-    import struct
     at, out = 0, {}
 
     def varint():
@@ -173,75 +179,65 @@ def compare(what, ours, truth, slack, more=""):
     check(what, good, f"{ours if ours is None else round(ours, 3)} J against {truth:.3f} J of NVML ({off}){more}")
 
 
-def windows(agent_socket, page, library, seconds):
-    sources = [("window over the socket", ergon.connect(socket=agent_socket)),
-               ("window over the energy page", ergon.connect(page=page)),
-               ("window in-process", LibrarySource(library))]
-    load = Load(3 * seconds + 20)
-    for what, source in sources:
-        try:
-            source.begin("warm").end()
-            a, _ = counter()
-            window = source.begin("w")
-            b, _ = counter()
-            time.sleep(seconds)
-            c, _ = counter()
-            m = window.end()
-            d, _ = counter()
-            # Ticks of the page may lie one interval before each edge: compare energies of one time by power.
-            truth = ((c - b) + (d - a)) / 2
-            peak = max(m.watts or 0, 1)
-            slack = peak * (0.21 if m.edges != "tick" else 0.35)
-            if m.seconds:
-                truth *= m.seconds / seconds if m.edges == "tick" else 1
-            compare(what, gpu_joules(m), truth, slack,
-                    f"; {m.seconds:.3f} s, +/- {m.uncertainty_joules:.1f} J, {m.provenance}, {list(m.flags)}")
-        finally:
-            pass
+def costs(what, window):
+    """Of a window that begins and ends at once."""
+    begun, spent = time.monotonic(), time.process_time()
+    for _ in range(CALLS):
+        window()
+    say(f"     a window {what}: {1e6 * (time.monotonic() - begun) / CALLS:.0f} us, CPU of this process"
+        f" {1e6 * (time.process_time() - spent) / CALLS:.0f} us")
+
+
+def windows(agent_socket, page, library):
+    sources = {"socket": ergon.connect(socket=agent_socket), "page": ergon.connect(page=page),
+               "in-process": LibrarySource(library)}
+    load = Load(4 * SECONDS + 20)
+    for what, source in sources.items():
+        source.begin("warm").end()
+        a, _ = counter()
+        window = source.begin("w")
+        b, _ = counter()
+        time.sleep(SECONDS)
+        c, _ = counter()
+        m = window.end()
+        d, _ = counter()
+        tick = m.edges == "tick"  # up to one before each edge; their energies are compared by the mean power
+        truth = ((c - b) + (d - a)) / 2 * (m.seconds / SECONDS if tick else 1)
+        compare(f"window by {what}", gpu_joules(m), truth, (0.35 if tick else STEP) * m.watts,
+                f"; {m.seconds:.3f} s, +/- {m.uncertainty_joules:.1f} J, {m.provenance}, {list(m.flags)}")
     try:
         from zeus.monitor import ZeusMonitor
-        zeus = ZeusMonitor(gpu_indices=[0], cpu_indices=[])
-        a, _ = counter()
-        window = sources[0][1].begin("beside Zeus")
-        zeus.begin_window("w", sync_execution=False)
-        time.sleep(seconds)
-        theirs = zeus.end_window("w", sync_execution=False)
-        m = window.end()
-        b, _ = counter()
-        say(f"     Zeus {theirs.gpu_energy[0]:.3f} J, Ergon {gpu_joules(m):.3f} J, NVML at the outer edges {b - a:.3f} J")
-        check("beside Zeus", abs(gpu_joules(m) - theirs.gpu_energy[0]) <= 0.005 * (b - a) + 0.21 * (m.watts or 0))
-        for name, f in [("socket", lambda s=sources[0][1]: s.begin("c").end()),
-                        ("page", lambda s=sources[1][1]: s.begin("c").end()),
-                        ("in-process", lambda s=sources[2][1]: s.begin("c").end()),
-                        ("Zeus", lambda: (zeus.begin_window("c", sync_execution=False),
-                                          zeus.end_window("c", sync_execution=False)))]:
-            n = 100 if name != "Zeus" else 100
-            import warnings
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                import logging
-                logging.disable(logging.WARNING)
-                begun, spent = time.monotonic(), time.process_time()
-                for _ in range(n):
-                    f()
-                logging.disable(logging.NOTSET)
-            say(f"     a window {name}: {1e6 * (time.monotonic() - begun) / n:.0f} us, CPU of this process"
-                f" {1e6 * (time.process_time() - spent) / n:.0f} us")
     except ImportError as e:
         say(f"     no Zeus here: {e}")
-    say(f"     load: {load.rate()} products a second")
-    for _, source in sources:
+    else:
+        zeus = ZeusMonitor(gpu_indices=[0], cpu_indices=[])
+        a, _ = counter()
+        window = sources["socket"].begin("beside Zeus")
+        zeus.begin_window("w", sync_execution=False)
+        time.sleep(SECONDS)
+        theirs = zeus.end_window("w", sync_execution=False).gpu_energy[0]
+        m = window.end()
+        b, _ = counter()
+        say(f"     Zeus {theirs:.3f} J, Ergon {gpu_joules(m):.3f} J, NVML at the outer edges {b - a:.3f} J")
+        check("beside Zeus", abs(gpu_joules(m) - theirs) <= 0.005 * (b - a) + STEP * m.watts)
+        logging.disable(logging.WARNING)  # it warns of windows without energy
+        costs("of Zeus", lambda: (zeus.begin_window("c", sync_execution=False),
+                                  zeus.end_window("c", sync_execution=False)))
+        logging.disable(logging.NOTSET)
+    for what, source in sources.items():
+        costs(f"by {what}", lambda source=source: source.begin("c").end())
         source.close()
+    say(f"     load: {load.rate()} products a second")
 
 
-def stream(address, seconds, what):
+def stream(address, what):
     """Two streams of the harness at once; the energy of a query is last minus first."""
     channel = grpc.insecure_channel(address)
     grpc.channel_ready_future(channel).result(10)
     raw = dict(request_serializer=bytes, response_deserializer=bytes)
     health = fields(channel.unary_unary("/energy.EnergyMonitor/Health", **raw)(b"", timeout=5))
     check(f"{what}: Health", health.get(1) == 1 and health.get(2) == b"nvidia", str(health))
-    load = Load(seconds + 6)
+    load = Load(SECONDS + 6)
     got = [[], []]
 
     def read(to):
@@ -256,7 +252,7 @@ def stream(address, seconds, what):
     calls = [threading.Thread(target=read, args=(to,), daemon=True) for to in got]
     for t in calls:
         t.start()
-    time.sleep(seconds)
+    time.sleep(SECONDS)
     copies = [list(g) for g in got]
     say(f"     load: {load.rate()} products a second")
     channel.close()
@@ -269,7 +265,7 @@ def stream(address, seconds, what):
         span = (stamps[-1] - stamps[0]) / 1e9
         watts = [m[3].get(1, 0.0) for m in g]
         compare(f"{what}: last minus first over {span:.2f} s", joules[-1] - joules[0], g[-1][1] - g[0][1],
-                0.21 * max(watts))
+                STEP * max(watts))
     last = copies[0][-1][3]
     say("     " + json.dumps({str(k): (str(v) if isinstance(v, bytes) else v) for k, v in sorted(last.items())}))
 
@@ -323,13 +319,13 @@ def concurrent(library):
     threads = [threading.Thread(target=f) for f in (ours, ours, theirs, theirs, sessions)]
     for t in threads:
         t.start()
-    time.sleep(5)
+    time.sleep(SECONDS)
     smi = subprocess.run(["nvidia-smi", "--query-gpu=power.draw", "--format=csv,noheader"], capture_output=True,
                          text=True) if shutil.which("nvidia-smi") else None
     stop.set()
     for t in threads:
         t.join()
-    check("readers, samplers and sessions of others in one process for 5 s", not wrong,
+    check("readers, samplers and sessions of others in one process", not wrong,
           f"{counts[0]} totals, {counts[1]} samples, {counts[2]} init/shutdown pairs; {wrong[:2]}")
     if smi:
         say(f"     nvidia-smi meanwhile: {smi.stdout.strip()}")
@@ -364,19 +360,20 @@ if {order!r} == "ergon first": s.close(); pynvml.nvmlDeviceGetCount(); pynvml.nv
 
 
 def validate(ergon_program):
-    load = Load(18)
-    r = subprocess.run([ergon_program, "validate", "--duration", "10"], capture_output=True, text=True, timeout=60)
-    check("ergon validate under load", r.returncode in (0, 1), f"exit {r.returncode}")
+    load = Load(SECONDS + 8)
+    r = subprocess.run([ergon_program, "validate", "--duration", str(SECONDS)], capture_output=True, text=True,
+                       timeout=SECONDS + 60)
+    check("ergon validate", r.returncode == 0, f"exit {r.returncode}")
     say(r.stdout + r.stderr)
     load.rate()
 
 
 def main():
-    global GPU, PLACE, HAVE_TORCH
-    if not 2 <= len(sys.argv) <= 3:
-        say(__doc__)
+    global GPU, PLACE, HAVE_TORCH, SECONDS
+    if not 2 <= len(sys.argv) <= 3 or not re.fullmatch(r"\d+(\.\d+)?", "".join(sys.argv[2:]) or "8"):
+        print(__doc__, file=sys.stderr)
         return 2
-    build, seconds = os.path.abspath(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 10
+    build, SECONDS = os.path.abspath(sys.argv[1]), max(1.0, float("".join(sys.argv[2:]) or 8))
     program = os.path.join(build, "src/cli/ergon")
     library = os.path.join(build, "src/lib/libergon.so.0")
     pynvml.nvmlInit()
@@ -386,7 +383,7 @@ def main():
         f"torch: {HAVE_TORCH}, {pynvml.nvmlDeviceGetCount()} GPU(s), kernel {os.uname().release}")
     PLACE = tempfile.mkdtemp(prefix="eg-gpu-")
     try:
-        quiet = Load(8).rate()
+        quiet = Load(SECONDS).rate()
         say(f"     load without a meter: {quiet} products a second")
         agent = Program(r"metrics at http://([^ /]+)/metrics", program, "agent", "--state", PLACE + "/state",
                         "--socket", PLACE + "/s", "--listen", "127.0.0.1:0", "--grpc", "127.0.0.1:0",
@@ -394,7 +391,7 @@ def main():
         say(f"     agent ready after {agent.listening_after:.3f} s\n{agent.log()}")
         grpc_at = re.search(r"(127\.0\.0\.1:\d+)", re.search(r".*gRPC.*", agent.log()).group(0)).group(1)
         used, begun = cpu_seconds(agent.process.pid), time.monotonic()
-        rate = Load(10).rate()
+        rate = Load(SECONDS).rate()
         say(f"     load with the agent at 10 Hz: {rate} products a second; agent {resident_mib(agent.process.pid):.1f}"
             f" MiB, {100 * (cpu_seconds(agent.process.pid) - used) / (time.monotonic() - begun):.3f} % of a core")
 
@@ -404,17 +401,19 @@ def main():
                        if re.match(r"ergon_energy_joules_total\{.*component=\"gpu\"", line)), text
 
         a, before = counter()[0], scraped()[0]
-        windows(PLACE + "/s", PLACE + "/energy", library, seconds)
-        (after, text), b = scraped(), counter()[0]
-        compare("ergon_energy_joules_total over the same time", after - before, b - a, 0.25 * 700)
+        windows(PLACE + "/s", PLACE + "/energy", library)
+        after, text = scraped()
+        b = counter()[0]
+        compare("ergon_energy_joules_total over the same time", after - before, b - a,
+                STEP * 2 * (b - a) / max(SECONDS, 1))
         say("\n".join(line for line in text.splitlines() if "gpu" in line and not line.startswith("#"))[:4000])
-        stream(grpc_at, seconds, "agent")
+        stream(grpc_at, "agent")
         say(f"     agent stopped: code and seconds {agent.stop()}")
         for interval in ("50", "1"):
-            monitor = Program(r"(?s)listens on ([^ ,]+).*Auto-detected", os.path.join(build, "energy-monitor"), "--port", "0",
-                              "--collection-interval-ms", interval)
+            monitor = Program(r"(?s)listens on ([^ ,]+).*Auto-detected", os.path.join(build, "src/cli/energy-monitor"),
+                              "--port", "0", "--collection-interval-ms", interval)
             used, begun = cpu_seconds(monitor.process.pid), time.monotonic()
-            stream(monitor.found.group(1), seconds, f"energy-monitor at {interval} ms")
+            stream(monitor.found.group(1), f"energy-monitor at {interval} ms")
             say(f"     {resident_mib(monitor.process.pid):.1f} MiB,"
                 f" {100 * (cpu_seconds(monitor.process.pid) - used) / (time.monotonic() - begun):.3f} % of a core;"
                 f" listened after {monitor.listening_after:.3f} s; stopped: {monitor.stop()}\n{monitor.log()}")

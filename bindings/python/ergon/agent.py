@@ -58,12 +58,15 @@ def number(value: Any) -> Optional[float]:
     return found
 
 
+def _promised(found: Optional[T], what: str) -> T:
+    if found is None:
+        raise ProtocolError(f"the agent left out {what}")
+    return found
+
+
 def needed(value: Any) -> float:
     """A number that the API promises."""
-    found = number(value)
-    if found is None:
-        raise ProtocolError("the agent left out a number")
-    return found
+    return _promised(number(value), "a number")
 
 
 def whole(value: Any) -> int:
@@ -81,10 +84,7 @@ def word_or_none(value: Any) -> Optional[str]:
 
 def word(value: Any) -> str:
     """A text that the API promises."""
-    found = word_or_none(value)
-    if found is None:
-        raise ProtocolError("the agent left out a text")
-    return found
+    return _promised(word_or_none(value), "a text")
 
 
 def truth(value: Any) -> bool:
