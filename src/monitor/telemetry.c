@@ -19,16 +19,21 @@
 #define DETAILS_OLD_NS (5 * EG_NSEC_PER_SEC) /* what devices said longer ago is not told any more */
 #define SUBJECT	       "monitor"
 
-/* What a device said of itself; NaN: it did not. */
-struct details {
-	double celsius, used_bytes, total_bytes, busy_ratio, memory_busy_ratio;
+/* What a device says of itself; NaN: it did not. */
+enum detail { CELSIUS, USED_BYTES, TOTAL_BYTES, BUSY_RATIO, MEMORY_BUSY_RATIO, DETAILS };
+static const char *const detail_name[DETAILS] = {
+	[CELSIUS] = "temperature_celsius",
+	[USED_BYTES] = "memory_used_bytes",
+	[TOTAL_BYTES] = "memory_total_bytes",
+	[BUSY_RATIO] = "utilization_ratio",
+	[MEMORY_BUSY_RATIO] = "memory_utilization_ratio",
 };
 
 /* A channel that is read. */
 struct part {
 	size_t channel; /* in the view */
 	const struct eg_channel *ch;
-	struct details said;
+	double said[DETAILS];
 	bool lost, said_lost;
 	uint64_t resets;		      /* seen so far */
 	uint64_t lost_said_ns, reset_said_ns; /* 0 never */
@@ -132,13 +137,21 @@ static bool entry_names(const struct eg_telemetry *t, const char *entry,
 	return true;
 }
 
+static void say_nothing(struct part *p)
+{
+	for (int k = 0; k < DETAILS; k++)
+		p->said[k] = NAN;
+}
+
 static void add_part(struct group *g, size_t channel, const struct eg_view_channel *c)
 {
-	if (g->n < EG_TELEMETRY_GPUS_MAX)
-		g->part[g->n++] = (struct part){.channel = channel,
-						.ch = c->ch,
-						.said = {NAN, NAN, NAN, NAN, NAN},
-						.resets = c->resets};
+	struct part *p = &g->part[g->n];
+
+	if (g->n == EG_TELEMETRY_GPUS_MAX)
+		return;
+	*p = (struct part){.channel = channel, .ch = c->ch, .resets = c->resets};
+	say_nothing(p);
+	g->n++;
 }
 
 /* Everything of a collector that is there, whether it gives a reading or not. */
@@ -461,28 +474,16 @@ uint64_t eg_telemetry_period_ns(const struct eg_telemetry *t, const char **ret_n
 void eg_telemetry_attributes(struct eg_telemetry *t, const struct eg_attribute *attribute, size_t n,
 			     uint64_t now_ns)
 {
-	static const struct {
-		const char *name;
-		size_t offset;
-	} rows[] = {
-		{"temperature_celsius", offsetof(struct details, celsius)},
-		{"memory_used_bytes", offsetof(struct details, used_bytes)},
-		{"memory_total_bytes", offsetof(struct details, total_bytes)},
-		{"utilization_ratio", offsetof(struct details, busy_ratio)},
-		{"memory_utilization_ratio", offsetof(struct details, memory_busy_ratio)},
-	};
-
 	for (size_t g = 0; g < t->gpu.n; g++) {
 		struct part *p = &t->gpu.part[g];
 
-		p->said = (struct details){NAN, NAN, NAN, NAN, NAN};
+		say_nothing(p);
 		for (size_t i = 0; i < n; i++) {
 			if (attribute[i].is_text || strcmp(attribute[i].device, p->ch->device) != 0)
 				continue;
-			for (size_t k = 0; k < EG_ARRAY_SIZE(rows); k++)
-				if (strcmp(attribute[i].name, rows[k].name) == 0)
-					*(double *)((char *)&p->said + rows[k].offset) =
-						attribute[i].value;
+			for (int k = 0; k < DETAILS; k++)
+				if (strcmp(attribute[i].name, detail_name[k]) == 0)
+					p->said[k] = attribute[i].value;
 		}
 	}
 	t->details_ns = now_ns;
@@ -557,13 +558,13 @@ static double power_of(const struct group *g, const struct eg_view *v)
 }
 
 /* Sum over the GPUs, or their mean; -1 where one of them does not tell. */
-static double fold(const struct eg_telemetry *t, const struct eg_view *v, size_t offset, bool mean,
-		   double scale)
+static double fold(const struct eg_telemetry *t, const struct eg_view *v, enum detail what,
+		   bool mean, double scale)
 {
 	double sum = 0;
 
 	for (size_t i = 0; i < t->gpu.n; i++) {
-		double x = *(const double *)((const char *)&t->gpu.part[i].said + offset);
+		double x = t->gpu.part[i].said[what];
 
 		if (!isfinite(x) || x < 0 || t->gpu.part[i].lost)
 			return EG_TELEMETRY_ABSENT;
@@ -592,11 +593,11 @@ static double celsius_of(struct eg_telemetry *t, const struct eg_view *v, bool f
 		double c = v->channel[t->gpu.part[i].channel].celsius;
 
 		if (!isnan(c))
-			t->gpu.part[i].said.celsius = c;
+			t->gpu.part[i].said[CELSIUS] = c;
 		else if (!fresh)
 			return EG_TELEMETRY_ABSENT;
 	}
-	return fold(t, v, offsetof(struct details, celsius), true, 1);
+	return fold(t, v, CELSIUS, true, 1);
 }
 
 static void read_details(struct eg_telemetry *t, const struct eg_view *v, uint64_t now_ns,
@@ -607,13 +608,10 @@ static void read_details(struct eg_telemetry *t, const struct eg_view *v, uint64
 	ret->temperature_celsius = celsius_of(t, v, fresh);
 	if (!fresh)
 		return;
-	ret->gpu_memory_usage_mb = fold(t, v, offsetof(struct details, used_bytes), false, 1 / MIB);
-	ret->gpu_memory_total_mb =
-		fold(t, v, offsetof(struct details, total_bytes), false, 1 / MIB);
-	ret->gpu_compute_utilization_pct =
-		fold(t, v, offsetof(struct details, busy_ratio), true, 100);
-	ret->gpu_memory_bandwidth_utilization_pct =
-		fold(t, v, offsetof(struct details, memory_busy_ratio), true, 100);
+	ret->gpu_memory_usage_mb = fold(t, v, USED_BYTES, false, 1 / MIB);
+	ret->gpu_memory_total_mb = fold(t, v, TOTAL_BYTES, false, 1 / MIB);
+	ret->gpu_compute_utilization_pct = fold(t, v, BUSY_RATIO, true, 100);
+	ret->gpu_memory_bandwidth_utilization_pct = fold(t, v, MEMORY_BUSY_RATIO, true, 100);
 }
 
 /*
